@@ -1,0 +1,7 @@
+//! Text as Go and Prometheus write it: floats, escapes, quoted strings, escaped names.
+//!
+//! Pure functions from values to bytes, used by whoever renders a line or words an error.
+
+pub mod escape;
+pub mod float;
+pub mod quote;

@@ -1,0 +1,21 @@
+//! Floodway: a push gateway that takes the Prometheus Pushgateway's place on the wire.
+//!
+//! The modules in reading order follow a push from the socket to the scrape. Each opens with what
+//! it holds and what it never does; `ARCHITECTURE.md` has the picture and the layers, and
+//! `tests/tidy.rs` keeps them.
+
+pub mod clock;
+pub mod limits;
+
+pub mod format;
+pub mod model;
+
+pub mod gateway;
+pub mod http;
+pub mod parse;
+pub mod render;
+pub mod store;
+
+pub mod config;
+pub mod server;
+pub mod telemetry;

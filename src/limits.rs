@@ -1,0 +1,63 @@
+//! Every bound, with where it comes from and how the bounds relate.
+//!
+//! The reference has almost none of these; each is therefore high, and a flag where operators differ.
+
+use std::time::Duration;
+
+/// Longest request head (request line and headers).
+pub const HEAD_BYTES_MAX: usize = 32 * 1024;
+
+/// Longest request line; RFC 9112 section 3 asks for at least 8,000.
+pub const REQUEST_LINE_BYTES_MAX: usize = 16 * 1024;
+
+/// Most header lines in one head.
+pub const HEADERS_MAX: usize = 128;
+
+/// Largest request body as sent.
+pub const BODY_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// Largest request body once decoded.
+pub const DECODED_BYTES_MAX: usize = 128 * 1024 * 1024;
+
+/// Labels one series may carry, the grouping labels included.
+pub const SERIES_LABELS_MAX: usize = 256;
+
+/// Grouping labels one push URL may carry.
+pub const GROUPING_LABELS_MAX: usize = 64;
+
+/// Longest value of a label.
+pub const LABEL_VALUE_BYTES_MAX: usize = 64 * 1024;
+
+/// Series in one push.
+pub const PUSH_SERIES_MAX: usize = 1_000_000;
+
+/// Distinct sets of grouping label names in use at once: {job}, {job, instance}, ... A push of a new
+/// shape looks for each of them.
+pub const GROUPING_NAME_SETS_MAX: usize = 64;
+
+/// Longest wait for a whole request head, from its first byte.
+pub const HEAD_DEADLINE: Duration = Duration::from_secs(10);
+
+/// Longest wait for a whole request body.
+pub const BODY_DEADLINE: Duration = Duration::from_secs(60);
+
+/// Longest wait for a scraper or pusher to take the next piece of an answer.
+pub const WRITE_DEADLINE: Duration = Duration::from_secs(30);
+
+/// Longest quiet time of a kept-alive connection.
+pub const IDLE_DEADLINE: Duration = Duration::from_secs(300);
+
+/// How long a stopping server waits for requests in flight.
+pub const DRAIN_DEADLINE: Duration = Duration::from_secs(10);
+
+/// Bytes of the input that an error text repeats.
+pub const ECHO_BYTES_MAX: usize = 200;
+
+const _: () = {
+    assert!(REQUEST_LINE_BYTES_MAX <= HEAD_BYTES_MAX);
+    assert!(BODY_BYTES_MAX <= DECODED_BYTES_MAX);
+    // Positions in a body are kept as u32.
+    assert!(DECODED_BYTES_MAX < u32::MAX as usize);
+    // Grouping labels are merged into every series and must leave room for the series' own.
+    assert!(GROUPING_LABELS_MAX < SERIES_LABELS_MAX);
+};

@@ -1,0 +1,132 @@
+//! The label set that identifies a group.
+
+use std::fmt;
+use std::hash::{Hash, Hasher};
+
+/// The label set spelled in a push URL. Two pushes with equal keys address the same group; an empty
+/// value is part of the identity.
+///
+/// Invariant: sorted by label name bytewise, names are unique, `job` is present and not empty.
+#[derive(Clone)]
+pub struct GroupingKey {
+    /// Name, value, name, value, ... without separators.
+    text: Box<str>,
+    /// Where each of those pieces ends in `text`.
+    ends: Box<[u32]>,
+}
+
+impl GroupingKey {
+    /// Makes a key of `job` and further labels. A name given twice keeps its last value, and a label
+    /// named `job` gives way to the job itself.
+    pub fn new<'l>(job: &'l str, labels: impl IntoIterator<Item = (&'l str, &'l str)>) -> GroupingKey {
+        let mut sorted: Vec<(&str, &str)> = labels.into_iter().collect();
+        sorted.push(("job", job));
+        // The sort is stable, so of equal names the last one given stands last.
+        sorted.sort_by(|a, b| a.0.cmp(b.0));
+        let mut text = String::with_capacity(sorted.iter().map(|(n, v)| n.len() + v.len()).sum());
+        let mut ends = Vec::with_capacity(sorted.len() * 2);
+        for (position, (name, value)) in sorted.iter().enumerate() {
+            if sorted.get(position + 1).is_some_and(|next| next.0 == *name) {
+                continue;
+            }
+            text.push_str(name);
+            ends.push(text.len() as u32);
+            text.push_str(value);
+            ends.push(text.len() as u32);
+        }
+        GroupingKey { text: text.into(), ends: ends.into() }
+    }
+
+    /// How many grouping labels there are.
+    #[expect(clippy::len_without_is_empty, reason = "a key always has its job")]
+    pub fn len(&self) -> usize {
+        self.ends.len() / 2
+    }
+
+    /// The grouping label at `position`: its name and value.
+    pub fn label(&self, position: usize) -> (&str, &str) {
+        (self.piece(2 * position), self.piece(2 * position + 1))
+    }
+
+    /// The grouping labels, sorted by name.
+    pub fn labels(&self) -> impl ExactSizeIterator<Item = (&str, &str)> + Clone {
+        (0..self.len()).map(|position| self.label(position))
+    }
+
+    /// The value of the grouping label `name`.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.labels().find(|label| label.0 == name).map(|label| label.1)
+    }
+
+    /// The job, which every key has.
+    pub fn job(&self) -> &str {
+        self.get("job").expect("a grouping key always holds its job")
+    }
+
+    fn piece(&self, position: usize) -> &str {
+        let start = if position == 0 { 0 } else { self.ends[position - 1] as usize };
+        &self.text[start..self.ends[position] as usize]
+    }
+}
+
+impl PartialEq for GroupingKey {
+    fn eq(&self, other: &GroupingKey) -> bool {
+        self.text == other.text && self.ends == other.ends
+    }
+}
+
+impl Eq for GroupingKey {}
+
+impl Hash for GroupingKey {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.text.as_bytes().hash(state);
+        self.ends.hash(state);
+    }
+}
+
+/// As `{instance="i",job="j"}`, with values quoted as Rust quotes them: for logs, not for the wire.
+impl fmt::Display for GroupingKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("{")?;
+        for (position, (name, value)) in self.labels().enumerate() {
+            let comma = if position == 0 { "" } else { "," };
+            write!(f, "{comma}{name}={value:?}")?;
+        }
+        f.write_str("}")
+    }
+}
+
+impl fmt::Debug for GroupingKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_are_sorted_and_the_last_of_a_name_wins() {
+        let key = GroupingKey::new("j", [("z", "1"), ("a", ""), ("z", "2"), ("job", "other")]);
+        let labels: Vec<_> = key.labels().collect();
+        assert_eq!(labels, [("a", ""), ("job", "j"), ("z", "2")]);
+        assert_eq!(key.job(), "j");
+        assert_eq!(key.get("a"), Some(""));
+        assert_eq!(key.get("b"), None);
+    }
+
+    #[test]
+    fn order_does_not_matter_and_an_empty_value_does() {
+        let one = GroupingKey::new("j", [("a", "1"), ("b", "2")]);
+        let two = GroupingKey::new("j", [("b", "2"), ("a", "1")]);
+        let three = GroupingKey::new("j", [("b", "2"), ("a", "1"), ("c", "")]);
+        assert_eq!(one, two);
+        assert_ne!(one, three);
+    }
+
+    #[test]
+    fn pieces_that_run_together_stay_apart() {
+        assert_ne!(GroupingKey::new("j", [("a", "bc")]), GroupingKey::new("j", [("ab", "c")]));
+    }
+}

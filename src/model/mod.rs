@@ -1,0 +1,15 @@
+//! The nouns: grouping keys, metric families, series and their values.
+//!
+//! Nothing here does IO, reads a clock or spawns a thread, and nothing knows a byte format.
+
+pub mod families;
+pub mod grouping_key;
+pub mod names;
+pub mod refusal;
+
+pub use families::{
+    Detail, Families, Family, Field, Label, MetricType, Number, Part, SampleSpan, Series, Span,
+};
+pub use grouping_key::GroupingKey;
+pub use names::NameRules;
+pub use refusal::{Reason, Refusal};

@@ -1,0 +1,54 @@
+//! Which metric and label names are legal.
+
+/// Whether only the old ASCII names are legal, or any UTF-8 (`--push.enable-utf8-names`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NameRules {
+    Legacy,
+    Utf8,
+}
+
+impl NameRules {
+    pub fn is_metric_name(self, name: &str) -> bool {
+        match self {
+            NameRules::Legacy => is_legacy_metric_name(name),
+            NameRules::Utf8 => !name.is_empty(),
+        }
+    }
+
+    pub fn is_label_name(self, name: &str) -> bool {
+        match self {
+            NameRules::Legacy => is_legacy_label_name(name),
+            NameRules::Utf8 => !name.is_empty(),
+        }
+    }
+}
+
+/// `[a-zA-Z_:][a-zA-Z0-9_:]*`
+pub fn is_legacy_metric_name(name: &str) -> bool {
+    let bytes = name.as_bytes();
+    !bytes.is_empty()
+        && !bytes[0].is_ascii_digit()
+        && bytes.iter().all(|b| matches!(b, b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'_' | b':'))
+}
+
+/// `[a-zA-Z_][a-zA-Z0-9_]*`
+pub fn is_legacy_label_name(name: &str) -> bool {
+    is_legacy_metric_name(name) && !name.contains(':')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn legacy_names() {
+        for good in ["a", "_", "A9", "a:b", ":"] {
+            assert!(is_legacy_metric_name(good), "{good}");
+        }
+        for bad in ["", "9", "a-b", "a.b", "é", "a b"] {
+            assert!(!is_legacy_metric_name(bad), "{bad}");
+        }
+        assert!(!is_legacy_label_name("a:b"));
+        assert!(NameRules::Utf8.is_metric_name("a b") && !NameRules::Utf8.is_metric_name(""));
+    }
+}

@@ -1,0 +1,53 @@
+//! Why a request was refused, in the words the client reads.
+
+use std::fmt;
+
+/// The cause of a refusal. Its [`label`](Reason::label) counts it in metrics; only `http` knows the
+/// status code that belongs to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Reason {
+    /// The path does not spell a grouping key.
+    BadKey,
+    /// The body does not parse, or its encoding is broken.
+    Malformed,
+    /// The body contradicts what is stored, or itself.
+    Inconsistent,
+    /// The body or what it unpacks to is over a limit.
+    TooLarge,
+    /// The request's content coding is not one we take.
+    UnsupportedEncoding,
+}
+
+impl Reason {
+    /// The value of the `reason` label on the refused-pushes counter.
+    pub fn label(self) -> &'static str {
+        match self {
+            Reason::BadKey => "bad_key",
+            Reason::Malformed => "malformed",
+            Reason::Inconsistent => "inconsistent",
+            Reason::TooLarge => "too_large",
+            Reason::UnsupportedEncoding => "unsupported_encoding",
+        }
+    }
+}
+
+/// A refused request: what kind of fault, and the text of the answer without its final line feed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    pub reason: Reason,
+    pub text: String,
+}
+
+impl Refusal {
+    pub fn new(reason: Reason, text: impl Into<String>) -> Refusal {
+        Refusal { reason, text: text.into() }
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl std::error::Error for Refusal {}

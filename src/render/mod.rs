@@ -1,0 +1,3 @@
+//! Families to bytes.
+
+pub mod negotiate;
