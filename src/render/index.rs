@@ -471,7 +471,7 @@ impl Index {
 
 /// The identity of each series that a record holds, with its family's name.
 fn series_of(record: &Record) -> impl Iterator<Item = (u64, &str)> {
-    record.state.families().flat_map(|(held, _, family)| {
+    record.state.families().flat_map(move |(held, _, family)| {
         let (shape, name) = (&*held.block.shape, held.block.shape.name(family));
         family.series.range().map(move |at| (series_id(name, shape, at, &record.group), name))
     })

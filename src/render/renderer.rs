@@ -91,7 +91,9 @@ fn follow(store: &Store, index: &mut Index) {
 /// One round over the feed as it is now; true if a shape changed.
 fn take_feed(store: &Store, index: &mut Index) -> bool {
     let mut shape = false;
-    while let Some(group) = store.next_changed(READER) {
+    // Groups pushed meanwhile are queued anew; they wait for the next round, or it might never end.
+    for _ in 0..store.changed(READER) {
+        let Some(group) = store.next_changed(READER) else { break };
         shape |= index.update(&group) == Change::Shape;
     }
     shape

@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 use super::build::{self, DROPPED};
 use super::consistency::{self, Conflict, Plan};
-use super::group::{Block, Details, Group, GroupState, Held};
+use super::group::{Block, Details, Group, GroupState};
 use super::published::{Next, Sealed};
 use super::{Mode, Store};
 use crate::clock::UnixNanos;

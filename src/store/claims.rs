@@ -69,7 +69,7 @@ impl Wanted {
 }
 
 /// The forms under which scrapers may be shown `name`, itself first.
-fn forms(name: &str) -> SmallVec<[std::borrow::Cow<'_, str>; 4]> {
+pub fn forms(name: &str) -> SmallVec<[std::borrow::Cow<'_, str>; 4]> {
     let mut forms = SmallVec::new();
     forms.push(name.into());
     if !is_legacy_metric_name(name) {

@@ -121,6 +121,11 @@ impl Store {
         }
     }
 
+    /// How many entries `reader` has waiting.
+    pub fn changed(&self, reader: usize) -> usize {
+        self.feeds[reader].len()
+    }
+
     /// The next changed group for `reader`, its mark cleared: load its state after this call.
     pub fn next_changed(&self, reader: usize) -> Option<Arc<Group>> {
         let group = self.feeds[reader].pop()?;
