@@ -299,7 +299,8 @@ fn a_serial_history_agrees_with_the_model_at_each_step() {
             assert_eq!(answer, expected, "seed {seed} step {step}: {op:?} on {model:#?}");
             assert_eq!(observed(&store), model, "seed {seed} step {step}: {op:?}");
         }
-        let series: usize = model.0.values().flat_map(|group| group.values()).map(|family| family.1.len()).sum();
+        let series: usize =
+            model.0.values().flat_map(|group| group.values()).map(|family| family.1.len()).sum();
         assert_eq!(store.series_count(), series as u64);
         assert_eq!(store.groups_count(), model.0.len() as u64);
     }

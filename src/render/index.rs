@@ -15,8 +15,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::negotiate::Form;
-use super::owners::Owners;
 use super::own;
+use super::owners::Owners;
 use super::segment::{Fragment, Segment};
 use super::text;
 use crate::model::MetricType;
@@ -204,7 +204,8 @@ impl Index {
         let mut record = self.groups[number as usize].take().expect("numbers lead to records");
         self.disown(number, &record);
         let old_places = record.places.split_off(2);
-        let mut old: HashMap<u32, Place> = old_places.into_iter().map(|place| (place.family, place)).collect();
+        let mut old: HashMap<u32, Place> =
+            old_places.into_iter().map(|place| (place.family, place)).collect();
         for place in &record.places {
             self.segment(*place).touch();
         }
@@ -249,7 +250,8 @@ impl Index {
         for (rival, name) in risen {
             let Some(record) = self.groups[rival as usize].as_ref() else { continue };
             let families = record.state.families().zip(&record.places[2..]);
-            let place = families.into_iter().find(|((held, _, family), _)| held.block.shape.name(family) == name);
+            let place =
+                families.into_iter().find(|((held, _, family), _)| held.block.shape.name(family) == name);
             if let Some((_, place)) = place {
                 let place = *place;
                 self.segment(place).touch();
@@ -380,7 +382,8 @@ impl Index {
             slices.push(segment.rendered(form, family.exotic, |fragments| {
                 let mut out = Vec::with_capacity(capacity);
                 if leads {
-                    let help = own.map(|own| own.help).or_else(|| self.help(family.kind, &family.name, fragments));
+                    let help =
+                        own.map(|own| own.help).or_else(|| self.help(family.kind, &family.name, fragments));
                     text::write_header(&mut out, &family.name, help, family.kind, form.escaping);
                 }
                 for fragment in fragments {
@@ -394,7 +397,8 @@ impl Index {
 
     /// The families to show, in order: all of them, except where unchecked pushes contradict.
     fn shown(&self, own: &[OwnFamily]) -> Vec<u32> {
-        let index = |number: &u32| self.families[*number as usize].as_ref().expect("numbers lead to families");
+        let index =
+            |number: &u32| self.families[*number as usize].as_ref().expect("numbers lead to families");
         let filled = self.order.values().copied().filter(|number| index(number).fragments > 0);
         if self.owners.is_none() {
             return filled.collect();

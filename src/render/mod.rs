@@ -5,10 +5,13 @@
 //! fragments; a scrape renders dirty segments and takes all others as the bytes they are. Only the
 //! renderer's thread touches the index, so nothing here is locked.
 
-pub mod negotiate;
-pub mod text;
-mod segment;
 mod index;
-mod owners;
+pub mod negotiate;
 mod own;
+mod owners;
 pub mod renderer;
+mod segment;
+pub mod text;
+
+#[cfg(test)]
+mod tests;

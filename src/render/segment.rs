@@ -72,7 +72,12 @@ impl Segment {
 
     /// Its bytes in `form`, made by `render` if they are not there. Without exotic names every
     /// escaping gives the same bytes, which are then kept once.
-    pub fn rendered(&mut self, form: Form, header_exotic: bool, render: impl FnOnce(&[Fragment]) -> Bytes) -> Bytes {
+    pub fn rendered(
+        &mut self,
+        form: Form,
+        header_exotic: bool,
+        render: impl FnOnce(&[Fragment]) -> Bytes,
+    ) -> Bytes {
         let form = if self.exotic == 0 && !header_exotic { form.unescaped() } else { form };
         if let Some((_, bytes)) = self.rendered.iter().find(|(known, _)| *known == form) {
             return bytes.clone();

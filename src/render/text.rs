@@ -12,13 +12,7 @@ use crate::store::group::{Block, Group, KeyText};
 use crate::store::shape::{FamilyShape, SeriesShape, Shape, run_labels};
 
 /// Writes `# HELP` (if there is one) and `# TYPE`.
-pub fn write_header(
-    out: &mut Vec<u8>,
-    name: &str,
-    help: Option<&str>,
-    kind: MetricType,
-    escaping: Escaping,
-) {
+pub fn write_header(out: &mut Vec<u8>, name: &str, help: Option<&str>, kind: MetricType, escaping: Escaping) {
     if let Some(help) = help {
         out.extend_from_slice(b"# HELP ");
         write_bare_name(out, name, escaping);

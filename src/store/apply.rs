@@ -177,8 +177,7 @@ impl Store {
         };
         match (verdict, group) {
             (Ok(()), Some(group)) => {
-                let published =
-                    group.state.update(|state| Next::Publish(next_state(state, mode, block), ()));
+                let published = group.state.update(|state| Next::Publish(next_state(state, mode, block), ()));
                 debug_assert!(published.is_ok(), "only the holder of the key's claim seals");
                 self.count_change(&old, &new);
                 plan.book(&mut claimed);
@@ -249,9 +248,7 @@ impl Store {
     }
 
     fn stamp(&self, group: &Arc<Group>, now: UnixNanos) -> Result<(), Sealed> {
-        group
-            .state
-            .update(|state| Next::Publish(GroupState { failure_time: now, ..state.clone() }, ()))?;
+        group.state.update(|state| Next::Publish(GroupState { failure_time: now, ..state.clone() }, ()))?;
         self.note(group);
         Ok(())
     }

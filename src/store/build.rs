@@ -151,11 +151,7 @@ impl<'f, 'b> Builder<'f, 'b> {
 
     /// The labels of a series without the grouping labels, sorted by name, `instance` added if nobody
     /// brings one.
-    fn labels(
-        &self,
-        family: &Family<'b>,
-        series: &Series,
-    ) -> Result<SmallVec<[LabelRef<'f>; 16]>, String> {
+    fn labels(&self, family: &Family<'b>, series: &Series) -> Result<SmallVec<[LabelRef<'f>; 16]>, String> {
         let own = self.families.labels_of(series);
         let mut labels: SmallVec<[LabelRef<'f>; 16]> = SmallVec::with_capacity(own.len() + 1);
         // A protobuf body may name a grouping label twice; only the first one is overridden.
@@ -236,7 +232,12 @@ impl<'f, 'b> Builder<'f, 'b> {
         self.value_count += parts.len() as u32 + 1 + u32::from(has_count(family.kind));
     }
 
-    fn check_duplicates(&self, family: &Family<'b>, start: u32, by_hash: &[(u64, u32)]) -> Result<(), String> {
+    fn check_duplicates(
+        &self,
+        family: &Family<'b>,
+        start: u32,
+        by_hash: &[(u64, u32)],
+    ) -> Result<(), String> {
         let run = |entry: &(u64, u32)| {
             let span = self.series[(start + entry.1) as usize].run;
             &self.runs[span.range()]

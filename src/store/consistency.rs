@@ -200,8 +200,9 @@ impl<'p> Plan<'p> {
             }
         }
         for stem in stems(name) {
-            let takes_it =
-                |kind: &MetricType| suffixes(*kind).iter().any(|suffix| name.strip_suffix(suffix) == Some(stem));
+            let takes_it = |kind: &MetricType| {
+                suffixes(*kind).iter().any(|suffix| name.strip_suffix(suffix) == Some(stem))
+            };
             if let Some(kind) = self.kinds_after(claimed, stem).find(takes_it) {
                 let (name, stem, kind) = (quoted(name.as_bytes()), quoted(stem.as_bytes()), kind.text());
                 return refuse(format!(
@@ -276,11 +277,8 @@ impl<'p> Plan<'p> {
     fn series_braces(&self, family: &FamilyShape, at: u32, other: Option<&GroupingKey>) -> String {
         let name = quoted(self.shape.name(family).as_bytes());
         let position = (family.series.start + at) as usize;
-        let labels = if family.series.is_empty() {
-            Vec::new()
-        } else {
-            all_labels(self.shape, position, self.key)
-        };
+        let labels =
+            if family.series.is_empty() { Vec::new() } else { all_labels(self.shape, position, self.key) };
         let labels = labels.iter().map(|(name, value)| (&**name, &**value));
         let series = build::series_text(family.kind, labels, None);
         let group = other.map(|key| format!(" in group {key}")).unwrap_or_default();

@@ -17,19 +17,19 @@
 //!
 //! Byte formats, HTTP, Lua, disks and networks. Nothing in this module waits for any of them.
 
+mod apply;
+pub mod build;
+mod claims;
+mod consistency;
+pub mod feed;
+pub mod group;
+mod hash;
+mod intern;
+mod name_sets;
 mod published;
 pub mod shape;
-pub mod build;
-mod intern;
-pub mod group;
-pub mod feed;
-mod claims;
-mod name_sets;
-mod consistency;
-mod apply;
 pub mod times;
 pub mod view;
-mod hash;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
