@@ -261,3 +261,26 @@ fn a_contradiction_is_hidden_and_comes_back() {
     assert!(shows(&mut index, &store, "m{instance=\"\",job=\"j\",x=\"2\"} 3"));
     assert!(shows(&mut index, &store, "h_count{instance=\"\",job=\"j\",x=\"4\"} 5"));
 }
+
+/// The header moves on when the group that stood first goes.
+#[test]
+fn a_family_of_many_segments_has_one_header() {
+    let (store, mut index) = (Store::new(true, []), Index::new(true));
+    let long = "x".repeat(200);
+    let key = |at: usize| GroupingKey::new("j", [("n", ["a", "b", "c", "d", "e", "f", "g", "h"][at])]);
+    for at in 0..8 {
+        let lines: String = (0..30).map(|i| format!("m{{i=\"{i}\",l=\"{long}\"}} {i}\n")).collect();
+        let body = format!("# HELP m Help {at}.\n{lines}");
+        let families = text::parse(body.as_bytes(), NameRules::Utf8, Families::default()).unwrap();
+        store.push(Mode::ReplaceGroup, &key(at), &families, None, UnixNanos(1)).unwrap();
+    }
+    for at in 0..8 {
+        take_feed(&store, &mut index);
+        let text = exposed(&mut index, Escaping::Underscores);
+        let headers: Vec<&str> = text.lines().filter(|line| line.contains(" m ")).collect();
+        // Which group's help is shown is not promised.
+        assert!(headers.len() == 2 && headers[0].starts_with("# HELP m Help "), "{headers:?}");
+        assert_eq!(text.lines().filter(|line| line.starts_with("m{")).count(), (8 - at) * 30);
+        store.delete(&key(at));
+    }
+}
