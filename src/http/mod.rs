@@ -1,1 +1,12 @@
-//! To come.
+//! The HTTP/1.1 front: sockets, requests, routes and answers.
+//!
+//! It knows the gateway's face and nothing behind it. `monoio` is named only here and in `server`, and
+//! its known defects are ruled out by construction: an accept or a read is never dropped half-way, a
+//! read that timed out ends its connection, nothing wakes itself in a loop, and no join handle leaves
+//! its thread.
+
+pub mod handler;
+pub mod response;
+pub mod status;
+
+pub use response::{Answer, Body};

@@ -1,0 +1,4 @@
+//! One file per kind of request.
+
+pub mod api;
+pub mod status;
