@@ -19,6 +19,9 @@ pub const BODY_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Largest request body once decoded.
 pub const DECODED_BYTES_MAX: usize = 128 * 1024 * 1024;
 
+/// Connections open at once, over all workers.
+pub const CONNECTIONS_MAX: usize = 16_384;
+
 /// Labels one series may carry, the grouping labels included.
 pub const SERIES_LABELS_MAX: usize = 256;
 
