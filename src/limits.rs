@@ -53,6 +53,9 @@ pub const IDLE_DEADLINE: Duration = Duration::from_secs(300);
 /// How long a stopping server waits for requests in flight.
 pub const DRAIN_DEADLINE: Duration = Duration::from_secs(10);
 
+/// Log lines that wait for standard error before further ones are dropped.
+pub const LOG_LINES_QUEUED_MAX: usize = 4096;
+
 /// Bytes of the input that an error text repeats.
 pub const ECHO_BYTES_MAX: usize = 200;
 

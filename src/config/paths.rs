@@ -33,7 +33,9 @@ impl Paths {
         let metrics_link = match metrics.strip_prefix(route_prefix.as_str()) {
             Some(rest) if rest.is_empty() || rest.starts_with('/') => rest.to_owned(),
             _ => {
-                return Err(format!("--web.telemetry-path leads out of the route prefix: {telemetry_path:?}"));
+                return Err(format!(
+                    "--web.telemetry-path leads out of the route prefix: {telemetry_path:?}"
+                ));
             }
         };
         let taken =
