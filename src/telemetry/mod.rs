@@ -2,11 +2,15 @@
 
 use crate::model::MetricType;
 
+pub mod families;
 pub mod log;
 pub mod metrics;
 pub mod process;
+mod requests;
+mod slots;
+mod summary;
 
-pub use metrics::Telemetry;
+pub use metrics::{StoreFigures, Telemetry};
 
 /// One of our own metric families as it is at a scrape, ready to be merged into the exposition.
 #[derive(Clone, Debug)]
