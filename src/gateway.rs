@@ -3,17 +3,22 @@
 //! The only module that sees the whole line from parser to exposition. It knows no HTTP, no flags and
 //! no threads; `http` sees only this.
 
+use std::cell::Cell;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
 use crate::clock::Now;
-use crate::model::{GroupingKey, NameRules, Refusal};
+use crate::model::{Families, GroupingKey, NameRules, Reason, Refusal};
+use crate::parse::text;
+use crate::render::renderer::{Renderer, Slices};
+use crate::store::Store;
 use crate::store::view::GroupView;
 use crate::telemetry::Telemetry;
 
 pub use crate::parse::push_path;
-pub use crate::render::negotiate::{self, Encoding, Form};
+pub use crate::render::negotiate::{Encoding, Form};
+pub use crate::store::Mode;
 
 /// How the gateway treats pushes; fixed at start.
 #[derive(Clone, Copy, Debug)]
@@ -24,32 +29,43 @@ pub struct Settings {
     pub names: NameRules,
 }
 
-/// What a push does to the families already in its group.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PushMode {
-    /// PUT: the pushed families take the place of all others.
-    ReplaceGroup,
-    /// POST: each pushed family replaces the family of its name.
-    ReplaceFamilies,
-}
-
 /// A scrape's answer: shared slices, never concatenated.
 #[derive(Clone, Debug)]
 pub struct Exposition {
     pub content_type: String,
     pub encoding: Encoding,
-    pub slices: Vec<Bytes>,
+    pub slices: Slices,
     pub len: usize,
 }
 
 pub struct Gateway {
     settings: Settings,
     telemetry: Arc<Telemetry>,
+    store: Arc<Store>,
+    renderer: Renderer,
+}
+
+thread_local! {
+    /// The vectors that the last push of this thread was parsed into.
+    static SPARE: Cell<Option<Families<'static>>> = const { Cell::new(None) };
 }
 
 impl Gateway {
-    pub fn new(settings: Settings, telemetry: Arc<Telemetry>) -> Gateway {
-        Gateway { settings, telemetry }
+    /// An empty gateway, its renderer running.
+    ///
+    /// # Errors
+    ///
+    /// The system gives no thread.
+    pub fn new(settings: Settings, telemetry: Arc<Telemetry>) -> std::io::Result<Gateway> {
+        let own = Telemetry::declared().iter().map(|family| crate::store::OwnFamily {
+            name: family.name,
+            help: family.help,
+            kind: family.kind,
+            help_must_agree: !family.from_start,
+        });
+        let store = Arc::new(Store::new(settings.check_consistency, own));
+        let renderer = Renderer::start(store.clone(), telemetry.clone())?;
+        Ok(Gateway { settings, telemetry, store, renderer })
     }
 
     pub fn settings(&self) -> &Settings {
@@ -65,35 +81,58 @@ impl Gateway {
     /// # Errors
     ///
     /// The body does not parse, or the store refuses it; nothing is stored then, except the failure
-    /// time where the reference records it.
+    /// time where the reference records it. While pushes are not checked, a refusal by the store is
+    /// not an error to the pusher, as in the reference.
     pub fn push(
         &self,
-        _mode: PushMode,
-        _key: GroupingKey,
+        mode: Mode,
+        key: &GroupingKey,
         _content_type: Option<&[u8]>,
-        _body: Bytes,
-        _now: Now,
+        body: &Bytes,
+        now: Now,
     ) -> Result<(), Refusal> {
-        todo!()
+        if self.store.push_known(mode, key, body, now.wall) {
+            return Ok(());
+        }
+        let result = self.push_parsed(mode, key, body, now);
+        if let Err(refusal) = &result {
+            self.telemetry.count_refusal(refusal.reason);
+            if refusal.reason == Reason::Inconsistent && !self.settings.check_consistency {
+                return Ok(());
+            }
+        }
+        result
+    }
+
+    fn push_parsed(&self, mode: Mode, key: &GroupingKey, body: &Bytes, now: Now) -> Result<(), Refusal> {
+        let spare = SPARE.take().unwrap_or_default();
+        let families = text::parse(body, self.settings.names, spare)
+            .map_err(|error| Refusal::new(error.reason(), error.to_string()))?;
+        let result = self.store.push(mode, key, &families, Some(body), now.wall);
+        SPARE.set(Some(families.recycle()));
+        result
     }
 
     /// Removes one group; true if it was there.
-    pub fn delete(&self, _key: &GroupingKey, _now: Now) -> bool {
-        todo!()
+    pub fn delete(&self, key: &GroupingKey) -> bool {
+        self.store.delete(key)
     }
 
     /// Removes every group that exists now; returns how many.
-    pub fn wipe(&self, _now: Now) -> usize {
-        todo!()
+    pub fn wipe(&self) -> usize {
+        self.store.wipe()
     }
 
-    /// The exposition of everything answered before this call, in the form asked for.
-    pub async fn scrape(&self, _form: Form, _encoding: Encoding) -> Exposition {
-        todo!()
+    /// The exposition of everything answered before this call, in the form asked for. `None` if the
+    /// renderer has ended, which only a bug can make it do.
+    pub async fn scrape(&self, form: Form, encoding: Encoding) -> Option<Exposition> {
+        let slices = self.renderer.render(form).await?;
+        let len = slices.iter().map(Bytes::len).sum();
+        Some(Exposition { content_type: form.content_type(), encoding, slices, len })
     }
 
     /// Every group as it is now, sorted by grouping key.
     pub fn groups(&self) -> Vec<GroupView> {
-        todo!()
+        self.store.views()
     }
 }

@@ -27,6 +27,21 @@ pub fn push_label_value(out: &mut Vec<u8>, value: &str) {
     out.extend_from_slice(rest);
 }
 
+/// Appends a label as it stands between braces, with a comma behind it. A name outside the old
+/// character set is quoted.
+pub fn push_label(out: &mut Vec<u8>, name: &str, value: &str) {
+    if is_legacy_metric_name(name) {
+        out.extend_from_slice(name.as_bytes());
+    } else {
+        out.push(b'"');
+        push_label_value(out, name);
+        out.push(b'"');
+    }
+    out.extend_from_slice(b"=\"");
+    push_label_value(out, value);
+    out.extend_from_slice(b"\",");
+}
+
 /// Appends the text of a HELP line, where a quote stands as it is.
 pub fn push_help(out: &mut Vec<u8>, help: &str) {
     let mut rest = help.as_bytes();

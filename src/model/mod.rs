@@ -6,6 +6,7 @@ pub mod families;
 pub mod grouping_key;
 pub mod names;
 pub mod refusal;
+pub mod template;
 
 pub use families::{
     Detail, Families, Family, Field, Label, MetricType, Number, Part, SampleSpan, Series, Span,

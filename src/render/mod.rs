@@ -1,3 +1,14 @@
-//! Families to bytes.
+//! Families to bytes: what a scrape is given.
+//!
+//! The exposition is an ordered index of families, each a list of segments of about 16 KiB, each made
+//! of fragments: one family of one group. A push makes the segments dirty that hold its group's changed
+//! fragments; a scrape renders dirty segments and takes all others as the bytes they are. Only the
+//! renderer's thread touches the index, so nothing here is locked.
 
+mod index;
 pub mod negotiate;
+mod own;
+mod owners;
+pub mod renderer;
+mod segment;
+pub mod text;

@@ -1,4 +1,7 @@
 //! From `Accept` and `Accept-Encoding` to the form of an exposition.
+//!
+//! Follows the reference's rules to the letter, its lapses included: parameters are not unquoted, case
+//! matters, and an `escaping` counts even if its clause matches nothing.
 
 pub use crate::format::escape::Escaping;
 
@@ -11,33 +14,154 @@ pub struct Form {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Format {
+    /// Text exposition format 0.0.4.
     Text,
-    ProtoDelimited,
-    ProtoText,
-    ProtoCompact,
 }
 
+/// The content coding of an exposition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Encoding {
     Identity,
-    Gzip,
 }
 
 impl Form {
+    /// Text with legal old names only, which is what everybody understands.
+    pub const TEXT: Form = Form { format: Format::Text, escaping: Escaping::Underscores };
+
     /// The form that the `Accept` headers of a scrape ask for; several headers are joined by commas.
-    pub fn negotiate(_accept: &str) -> Form {
-        todo!()
+    pub fn negotiate(accept: &str) -> Form {
+        let mut clauses: Vec<Clause<'_>> = accept.split(',').filter_map(Clause::parse).collect();
+        // Stable, so that of equals the first one given stands first.
+        clauses.sort_by(|a, b| b.q.total_cmp(&a.q).then(a.wildcards().cmp(&b.wildcards())));
+        let mut escaping = Escaping::Underscores;
+        for clause in clauses {
+            if let Some(asked) = clause.parameter("escaping").and_then(escaping_of) {
+                escaping = asked;
+            }
+            if let Some(format) = clause.format() {
+                return Form { format, escaping };
+            }
+        }
+        Form { format: Format::Text, escaping }
+    }
+
+    /// This form with the escaping that stands for all where no name needs one.
+    pub fn unescaped(self) -> Form {
+        Form { escaping: Escaping::Underscores, ..self }
     }
 
     /// The exact `Content-Type` of the answer.
     pub fn content_type(self) -> String {
-        todo!()
+        let media_type = match self.format {
+            Format::Text => "text/plain; version=0.0.4; charset=utf-8",
+        };
+        let escaping = match self.escaping {
+            Escaping::Underscores => "underscores",
+            Escaping::Dots => "dots",
+            Escaping::Values => "values",
+            Escaping::AllowUtf8 => "allow-utf-8",
+        };
+        format!("{media_type}; escaping={escaping}")
+    }
+}
+
+fn escaping_of(value: &str) -> Option<Escaping> {
+    Some(match value {
+        "allow-utf-8" => Escaping::AllowUtf8,
+        "underscores" => Escaping::Underscores,
+        "dots" => Escaping::Dots,
+        "values" => Escaping::Values,
+        _ => return None,
+    })
+}
+
+/// One element of an `Accept` header.
+struct Clause<'a> {
+    kind: &'a str,
+    subtype: &'a str,
+    parameters: Vec<(&'a str, &'a str)>,
+    q: f64,
+}
+
+impl<'a> Clause<'a> {
+    fn parse(text: &'a str) -> Option<Clause<'a>> {
+        let trim = |text: &'a str| text.trim_matches(' ');
+        let mut pieces = text.split(';');
+        let media_type = trim(pieces.next()?);
+        let (kind, subtype) = match media_type.split_once('/') {
+            Some((kind, subtype)) => (trim(kind), trim(subtype)),
+            None if media_type == "*" => ("*", "*"),
+            None => return None,
+        };
+        let mut clause = Clause { kind, subtype, parameters: Vec::new(), q: 1.0 };
+        for piece in pieces {
+            let Some((name, value)) = piece.split_once('=') else { continue };
+            let (name, value) = (trim(name), trim(value));
+            if name == "q" {
+                clause.q = value.parse().ok().filter(|q: &f64| !q.is_nan()).unwrap_or(0.0);
+            } else {
+                clause.parameters.push((name, value));
+            }
+        }
+        Some(clause)
+    }
+
+    fn parameter(&self, name: &str) -> Option<&'a str> {
+        // The last of a name counts, as in a map filled in order.
+        self.parameters.iter().rev().find(|parameter| parameter.0 == name).map(|parameter| parameter.1)
+    }
+
+    /// Clauses with wildcards stand behind those without.
+    fn wildcards(&self) -> usize {
+        usize::from(self.kind == "*") + usize::from(self.subtype == "*")
+    }
+
+    fn format(&self) -> Option<Format> {
+        let version = self.parameter("version");
+        match (self.kind, self.subtype) {
+            ("text", "plain") if matches!(version, None | Some("0.0.4")) => Some(Format::Text),
+            _ => None,
+        }
     }
 }
 
 impl Encoding {
     /// The coding that the `Accept-Encoding` headers ask for.
     pub fn negotiate(_accept_encoding: &str) -> Encoding {
-        todo!()
+        Encoding::Identity
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_scrapers_ask_for_and_get() {
+        let text = |escaping| Form { format: Format::Text, escaping };
+        for (accept, form) in [
+            ("", text(Escaping::Underscores)),
+            ("*/*", text(Escaping::Underscores)),
+            (
+                "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,\
+                 text/plain;version=0.0.4;q=0.5,*/*;q=0.1",
+                text(Escaping::Underscores),
+            ),
+            (
+                "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,\
+                 application/openmetrics-text;version=0.0.1;q=0.5,\
+                 text/plain;version=1.0.0;escaping=allow-utf-8;q=0.4,text/plain;version=0.0.4;q=0.3,*/*;q=0.2",
+                text(Escaping::AllowUtf8),
+            ),
+            ("text/plain;escaping=values", text(Escaping::Values)),
+            ("text/plain;escaping=nope", text(Escaping::Underscores)),
+            ("garbage;;;=,/,\u{e9}", text(Escaping::Underscores)),
+        ] {
+            assert_eq!(Form::negotiate(accept), form, "{accept}");
+        }
+        assert_eq!(
+            Form::TEXT.content_type(),
+            "text/plain; version=0.0.4; charset=utf-8; escaping=underscores"
+        );
     }
 }

@@ -5,7 +5,7 @@
 //! Go's runtime, which is not here, and zeros in their place would be lies.
 
 use super::log;
-use super::metrics::{PUSH_METHODS, REASONS, StoreFigures, Telemetry};
+use super::metrics::{PUSH_METHODS, REASONS, Telemetry};
 use super::process::{Allocator, Process};
 use super::summary::Merged;
 use super::{OwnFamily, OwnSeries, OwnValue};
@@ -28,10 +28,16 @@ struct Figures<'t> {
     telemetry: &'t Telemetry,
     process: Process,
     allocator: Option<Allocator>,
-    store: StoreFigures,
+    /// Groups, series and hidden series.
+    store: [u64; 3],
 }
 
 impl Telemetry {
+    /// All families that can ever appear, sorted by name: what pushes are checked against.
+    pub fn declared() -> &'static [Declared] {
+        DECLARED
+    }
+
     /// All own families that have series now, sorted by name.
     pub fn families(&self) -> Vec<OwnFamily> {
         let figures = Figures {
@@ -73,8 +79,7 @@ const fn later(
     Declared { name, help, kind, from_start: false, collect }
 }
 
-/// All families that can ever appear, sorted by name.
-pub static DECLARED: &[Declared] = &[
+static DECLARED: &[Declared] = &[
     family(
         "floodway_allocator_allocated_bytes",
         Gauge,
@@ -104,7 +109,7 @@ pub static DECLARED: &[Declared] = &[
         "Always 1; the label names what moves bytes between sockets and workers.",
         |f| f.telemetry.driver().map(|driver| labelled(&[("driver", driver)])).unwrap_or_default(),
     ),
-    family("floodway_groups", Gauge, "Groups held now.", |f| plain(Some(f.store.groups as f64))),
+    family("floodway_groups", Gauge, "Groups held now.", |f| plain(Some(f.store[0] as f64))),
     family(
         "floodway_log_lines_dropped_total",
         Counter,
@@ -118,9 +123,13 @@ pub static DECLARED: &[Declared] = &[
         };
         REASONS.iter().enumerate().map(series).collect()
     }),
-    family("floodway_series", Gauge, "Series held now, over all groups.", |f| {
-        plain(Some(f.store.series as f64))
-    }),
+    family("floodway_series", Gauge, "Series held now, over all groups.", |f| plain(Some(f.store[1] as f64))),
+    family(
+        "floodway_series_hidden",
+        Gauge,
+        "Series held but not shown, because another group shows the same.",
+        |f| plain(Some(f.store[2] as f64)),
+    ),
     family("floodway_workers", Gauge, "Threads that serve connections.", |f| {
         plain(Some(f.telemetry.workers() as f64))
     }),
@@ -259,6 +268,13 @@ mod tests {
         let from_start: Vec<&str> = DECLARED.iter().filter(|d| d.from_start).map(|d| d.name).collect();
         assert_eq!(names(&telemetry), from_start);
         telemetry.set_driver("epoll");
+        telemetry.set_store_figures(4, 5, 6);
+        for (name, figure) in
+            [("floodway_groups", 4.0), ("floodway_series", 5.0), ("floodway_series_hidden", 6.0)]
+        {
+            let family = telemetry.families().into_iter().find(|family| family.name == name).unwrap();
+            assert!(matches!(family.series[0].value, OwnValue::Plain(value) if value == figure), "{name}");
+        }
         telemetry.count_request("status", "get", 200);
         telemetry.observe_push("put", 1, Duration::ZERO);
         assert_eq!(names(&telemetry).len(), DECLARED.len());

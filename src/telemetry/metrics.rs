@@ -19,14 +19,15 @@ pub struct Telemetry {
     workers: usize,
     counters: PerWorker<Counters>,
     driver: OnceLock<&'static str>,
-    store: OnceLock<Box<dyn Fn() -> StoreFigures + Send + Sync>>,
+    store: StoreFigures,
 }
 
-/// How much the store holds.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct StoreFigures {
-    pub groups: u64,
-    pub series: u64,
+/// How much the store holds, as of the last rendering.
+#[derive(Default)]
+struct StoreFigures {
+    groups: AtomicU64,
+    series: AtomicU64,
+    hidden: AtomicU64,
 }
 
 /// The methods that push.
@@ -56,7 +57,7 @@ impl Telemetry {
             workers,
             counters: PerWorker::new(workers),
             driver: OnceLock::new(),
-            store: OnceLock::new(),
+            store: StoreFigures::default(),
         }
     }
 
@@ -100,10 +101,13 @@ impl Telemetry {
         self.driver.get().copied()
     }
 
-    /// Says how to ask the store for its figures. They are asked for at scrapes only, so that pushes
-    /// need not keep shared counters. The first way stays.
-    pub fn watch_store(&self, figures: impl Fn() -> StoreFigures + Send + Sync + 'static) {
-        self.store.get_or_init(|| Box::new(figures));
+    /// Notes what the store holds: groups, series over all groups, and how many of those are hidden
+    /// because another group shows the same. Meant for whoever renders, once per rendering, so that
+    /// pushes need not keep shared counters here.
+    pub fn set_store_figures(&self, groups: u64, series: u64, hidden: u64) {
+        self.store.groups.store(groups, Ordering::Relaxed);
+        self.store.series.store(series, Ordering::Relaxed);
+        self.store.hidden.store(hidden, Ordering::Relaxed);
     }
 
     pub fn workers(&self) -> usize {
@@ -122,8 +126,9 @@ impl Telemetry {
         u64::try_from(sum).unwrap_or(0)
     }
 
-    pub(super) fn store_figures(&self) -> StoreFigures {
-        self.store.get().map_or(StoreFigures::default(), |figures| figures())
+    /// Groups, series and hidden series.
+    pub(super) fn store_figures(&self) -> [u64; 3] {
+        [&self.store.groups, &self.store.series, &self.store.hidden].map(|n| n.load(Ordering::Relaxed))
     }
 
     /// Requests by code, handler and method.
@@ -201,13 +206,11 @@ mod tests {
     }
 
     #[test]
-    fn the_first_word_on_driver_and_store_stays() {
+    fn the_first_word_on_the_driver_stays() {
         let telemetry = Telemetry::new(1);
-        assert_eq!((telemetry.driver(), telemetry.store_figures()), (None, StoreFigures::default()));
+        assert_eq!(telemetry.driver(), None);
         telemetry.set_driver("epoll");
         telemetry.set_driver("io_uring");
-        telemetry.watch_store(|| StoreFigures { groups: 1, series: 2 });
         assert_eq!(telemetry.driver(), Some("epoll"));
-        assert_eq!(telemetry.store_figures(), StoreFigures { groups: 1, series: 2 });
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::model::MetricType;
 
-pub mod families;
+mod families;
 pub mod log;
 pub mod metrics;
 pub mod process;
@@ -10,7 +10,8 @@ mod requests;
 mod slots;
 mod summary;
 
-pub use metrics::{StoreFigures, Telemetry};
+pub use families::Declared;
+pub use metrics::Telemetry;
 
 /// One of our own metric families as it is at a scrape, ready to be merged into the exposition.
 #[derive(Clone, Debug)]

@@ -1,0 +1,209 @@
+//! Recognises a text body that differs from an earlier one in nothing but its sample values.
+//!
+//! A batch job pushes the same series again and again. The template of its last body holds the bytes
+//! between the values; a new body is compared with them piece by piece and only its values are read.
+//! Any difference, and any value that would change what the body means, ends the attempt and leaves
+//! the body to the parser, which then says what is wrong or takes it.
+
+use super::{Families, Field, MetricType, SampleSpan};
+use crate::format::float;
+
+/// How a value of the body is read and kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reading {
+    /// As float64 bits.
+    Float,
+    /// As a whole number; anything else would turn the histogram's counts into floats.
+    WholeCount,
+    /// As a summary's count: cut to a whole number as the reference cuts it.
+    CutCount,
+    /// Checked and forgotten.
+    Ignored,
+}
+
+#[derive(Debug)]
+struct Piece {
+    /// Constant bytes before the value.
+    before: u32,
+    /// Where the value goes among the values of the push.
+    value: u32,
+    reading: Reading,
+}
+
+#[derive(Debug)]
+pub struct Template {
+    /// The body without its values.
+    constant: Box<[u8]>,
+    pieces: Box<[Piece]>,
+    value_count: usize,
+}
+
+impl Template {
+    /// Cuts the template of `body`, which was parsed to `families`. `first_value` says for a series
+    /// (by position in [`Families::series`]) where its values begin among the `value_count` values of
+    /// the push, or `None` if the series is not stored.
+    ///
+    /// Returns `None` for bodies whose meaning hangs on more than that.
+    pub fn cut(
+        body: &[u8],
+        families: &Families<'_>,
+        value_count: usize,
+        first_value: impl Fn(u32) -> Option<u32>,
+    ) -> Option<Template> {
+        if families.samples.is_empty() && !families.series.is_empty() {
+            return None;
+        }
+        let mut kinds = vec![MetricType::Untyped; families.series.len()];
+        for family in &families.families {
+            kinds[family.series.range()].fill(family.kind);
+        }
+        let mut constant = Vec::with_capacity(body.len());
+        let mut pieces = Vec::with_capacity(families.samples.len());
+        let mut read = 0;
+        for sample in &families.samples {
+            let before = &body[read..sample.start as usize];
+            constant.extend_from_slice(before);
+            read = sample.end as usize;
+            let kind = kinds[sample.series as usize];
+            let (value, reading) = match first_value(sample.series) {
+                Some(first) => place(families, sample, kind, first)?,
+                None => (0, Reading::Ignored),
+            };
+            pieces.push(Piece { before: before.len() as u32, value, reading });
+        }
+        constant.extend_from_slice(&body[read..]);
+        Some(Template { constant: constant.into(), pieces: pieces.into(), value_count })
+    }
+
+    /// The values of `body` if it differs from the template's body in values alone.
+    pub fn read(&self, body: &[u8]) -> Option<Box<[u64]>> {
+        // Every value takes at least one byte; the longest float that a client prints takes about 25.
+        let least = self.constant.len() + self.pieces.len();
+        if body.len() < least {
+            return None;
+        }
+        let mut values = vec![0; self.value_count].into_boxed_slice();
+        let (mut constant, mut rest) = (&self.constant[..], body);
+        for piece in &self.pieces {
+            let (before, constant_rest) = constant.split_at(piece.before as usize);
+            constant = constant_rest;
+            rest = rest.strip_prefix(before)?;
+            let end = rest.iter().position(|byte| *byte == b'\n')?;
+            let number = float::parse_float(&rest[..end])?;
+            rest = &rest[end..];
+            let bits = match piece.reading {
+                Reading::Float => number.to_bits(),
+                Reading::WholeCount => whole(number)?,
+                Reading::CutCount => cut_count(number),
+                Reading::Ignored => continue,
+            };
+            values[piece.value as usize] = bits;
+        }
+        (rest == constant).then_some(values)
+    }
+
+    /// Bytes of memory it takes.
+    pub fn bytes(&self) -> usize {
+        self.constant.len() + self.pieces.len() * size_of::<Piece>()
+    }
+}
+
+/// Where a sample's value goes, and how it is read; `None` if its meaning depends on other values.
+fn place(
+    families: &Families<'_>,
+    sample: &SampleSpan,
+    kind: MetricType,
+    first: u32,
+) -> Option<(u32, Reading)> {
+    use super::Number::Float;
+    let series = &families.series[sample.series as usize];
+    let parts = families.parts_of(series);
+    let sum = first + parts.len() as u32;
+    let histogram = kind.has_buckets();
+    let float_counts =
+        matches!(series.count, Float(_)) || parts.iter().any(|part| matches!(part.value, Float(_)));
+    if histogram && float_counts {
+        return None;
+    }
+    Some(match sample.field {
+        Field::Ignored => (0, Reading::Ignored),
+        Field::Value => (sum, Reading::Float),
+        Field::Part(at) if histogram => (first + at, Reading::WholeCount),
+        Field::Part(at) => (first + at, Reading::Float),
+        Field::Count if histogram => (sum + 1, Reading::WholeCount),
+        Field::Count => (sum + 1, Reading::CutCount),
+    })
+}
+
+/// The whole number that `number` is, if it is one that fits.
+fn whole(number: f64) -> Option<u64> {
+    // 2^64, the first float64 that is too large.
+    let fits = (0.0..18_446_744_073_709_551_616.0).contains(&number);
+    (fits && number.fract() == 0.0).then_some(number as u64)
+}
+
+/// A summary's count as the reference (on amd64) makes it of a float: the fraction is cut, a negative
+/// number wraps, and what fits no 64-bit number becomes 2^63.
+pub fn cut_count(number: f64) -> u64 {
+    const TWO_63: f64 = 9_223_372_036_854_775_808.0;
+    if (0.0..2.0 * TWO_63).contains(&number) {
+        number as u64
+    } else if (-TWO_63..0.0).contains(&number) {
+        number as i64 as u64
+    } else {
+        1 << 63
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::NameRules;
+    use crate::parse::text;
+
+    const BODY: &str = "# TYPE h histogram\nh_bucket{le=\"1\"} 2\nh_bucket{le=\"+Inf\"} 3\nh_sum 4.5\n\
+                        h_count 3\n# TYPE s summary\ns{quantile=\"0.5\"} 7\ns{quantile=\"NaN\"} 8\ns_count 2\ng 1\n";
+
+    fn template() -> Template {
+        let families = text::parse(BODY.as_bytes(), NameRules::Legacy, Families::default()).unwrap();
+        let mut first = 0;
+        let firsts: Vec<u32> = [4, 3, 1].iter().map(|n| std::mem::replace(&mut first, first + n)).collect();
+        Template::cut(BODY.as_bytes(), &families, 8, |series| Some(firsts[series as usize])).unwrap()
+    }
+
+    #[test]
+    fn a_body_of_the_same_shape_gives_its_values() {
+        let other = BODY.replace("4.5", "-1e3").replace("g 1", "g NaN").replace("count 2", "count 2.7");
+        let values = template().read(other.as_bytes()).unwrap();
+        let float = |x: f64| x.to_bits();
+        assert_eq!(values[..7], [2, 3, float(-1e3), 3, float(7.0), float(0.0), 2]);
+        assert!(f64::from_bits(values[7]).is_nan());
+    }
+
+    #[test]
+    fn any_other_difference_is_left_to_the_parser() {
+        let others = [
+            BODY.replace("g 1", "g 1 2"),
+            BODY.replace("g 1", "g x"),
+            BODY.replace("g 1", "gg 1"),
+            BODY.replace("h_count 3", "h_count 3.5"),
+            BODY.replace("} 2\n", "} -2\n"),
+            format!("{BODY}\n"),
+            BODY[..BODY.len() - 1].to_string(),
+            BODY.replace("le=\"1\"", "le=\"2\""),
+            String::new(),
+        ];
+        for other in others {
+            assert!(template().read(other.as_bytes()).is_none(), "{other}");
+        }
+    }
+
+    #[test]
+    fn summary_counts_are_cut_as_the_reference_cuts_them() {
+        assert_eq!(cut_count(2.7), 2);
+        assert_eq!(cut_count(-1.0), u64::MAX);
+        assert_eq!(cut_count(f64::NAN), 1 << 63);
+        assert_eq!(cut_count(f64::INFINITY), 1 << 63);
+        assert_eq!(cut_count(1e300), 1 << 63);
+    }
+}

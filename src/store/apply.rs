@@ -1,0 +1,340 @@
+//! Push, delete, wipe: from one state of a group to the next.
+//!
+//! A push whose shape is the group's own takes the short way: a new state, one compare-and-swap, a
+//! note on the feeds. Every other change takes claims first; see [`claims`](super::claims) and
+//! [`consistency`](super::consistency).
+//!
+//! # Protocol of a change of shape
+//!
+//! 1. Register the grouping label names if the group may be new, then plan from the state as it is.
+//! 2. Claim what the plan looks at; plan again if the group changed its shape meanwhile or the sets of
+//!    names in use did.
+//! 3. Check. If refused, stamp where the reference stamps.
+//! 4. Publish, book the names, note the group on the feeds, and only then give the claims back.
+
+use std::sync::Arc;
+
+use super::build::{self, DROPPED};
+use super::consistency::{self, Conflict, Plan};
+use super::group::{Block, Details, Group, GroupState};
+use super::published::{Next, Sealed};
+use super::{Mode, Store};
+use crate::clock::UnixNanos;
+use crate::model::template::Template;
+use crate::model::{Families, GroupingKey, Reason, Refusal};
+
+/// What every refusal by the store begins with, as in the reference.
+const INCONSISTENT: &str = "pushed metrics are invalid or inconsistent with existing metrics: ";
+
+/// The reference's words for a push with timestamps.
+const TIMESTAMPED: &str = "pushed metrics must not have timestamps";
+
+fn refusal(text: &str) -> Refusal {
+    Refusal::new(Reason::Inconsistent, format!("{INCONSISTENT}{text}"))
+}
+
+/// How one attempt at a change of shape ended.
+enum Attempt {
+    Done,
+    Refused(Conflict),
+    /// The group was deleted, created or reshaped meanwhile.
+    Again,
+}
+
+impl Store {
+    /// Takes a text body that differs from the group's last one in values alone, without parsing it;
+    /// false if it does not.
+    pub fn push_known(&self, mode: Mode, key: &GroupingKey, body: &[u8], now: UnixNanos) -> bool {
+        let Some(group) = self.get(key) else { return false };
+        let known = group.state.read(|state, _| state.blocks.clone());
+        if mode == Mode::ReplaceGroup && known.len() != 1 {
+            return false;
+        }
+        let block = known.iter().filter(|held| held.is_whole()).find_map(|held| {
+            let template = held.block.template.as_ref()?;
+            let values = template.read(body)?;
+            Some(Arc::new(Block {
+                shape: held.block.shape.clone(),
+                template: Some(template.clone()),
+                values,
+                details: Details::default(),
+                pushed_at: now,
+            }))
+        });
+        block.is_some_and(|block| self.publish_same_shape(&group, mode, &block) == Ok(true))
+    }
+
+    /// Applies a push. `body` is the text it was parsed from, if it was text.
+    ///
+    /// # Errors
+    ///
+    /// The push contradicts itself, other groups or our own metrics. Nothing of it is stored; the
+    /// group's failure time is set unless that itself would break scrapes.
+    pub fn push(
+        &self,
+        mode: Mode,
+        key: &GroupingKey,
+        families: &Families<'_>,
+        body: Option<&[u8]>,
+        now: UnixNanos,
+    ) -> Result<(), Refusal> {
+        if families.timestamped {
+            self.stamp_failure(key, now);
+            return Err(refusal(TIMESTAMPED));
+        }
+        let block = match self.block(key, families, body, now) {
+            Ok(block) => Arc::new(block),
+            Err(text) => {
+                self.stamp_failure(key, now);
+                return Err(refusal(&text));
+            }
+        };
+        loop {
+            let group = self.get(key);
+            if let Some(group) = &group {
+                match self.publish_same_shape(group, mode, &block) {
+                    Ok(true) => return Ok(()),
+                    Ok(false) => {}
+                    Err(Sealed) => {
+                        self.forget(group);
+                        continue;
+                    }
+                }
+            }
+            match self.change_shape(mode, key, group.as_ref(), &block, now)? {
+                Attempt::Done => return Ok(()),
+                Attempt::Refused(Conflict::Families(text) | Conflict::Times(text)) => {
+                    return Err(refusal(&text));
+                }
+                Attempt::Again => {}
+            }
+        }
+    }
+
+    fn block(
+        &self,
+        key: &GroupingKey,
+        families: &Families<'_>,
+        body: Option<&[u8]>,
+        now: UnixNanos,
+    ) -> Result<Block, String> {
+        let built = build::shape_of(families, key)?;
+        let values = build::values_of(families, &built);
+        let first = |series: u32| Some(built.first_values[series as usize]).filter(|at| *at != DROPPED);
+        let template = body.and_then(|body| Template::cut(body, families, values.len(), first));
+        let details = Details::new(&families.details, &built.first_values);
+        let template = template.map(Arc::new);
+        Ok(Block { shape: self.shapes.intern(built.shape), template, values, details, pushed_at: now })
+    }
+
+    /// Publishes `block` if that changes nothing but values and times; false if it would change more.
+    fn publish_same_shape(&self, group: &Arc<Group>, mode: Mode, block: &Arc<Block>) -> Result<bool, Sealed> {
+        let published = group.state.update(|state| {
+            let next = next_state(state, mode, block);
+            if next.same_shape(state) { Next::Publish(next, true) } else { Next::Keep(false) }
+        })?;
+        if published {
+            self.note(group);
+        }
+        Ok(published)
+    }
+
+    fn change_shape(
+        &self,
+        mode: Mode,
+        key: &GroupingKey,
+        group: Option<&Arc<Group>>,
+        block: &Arc<Block>,
+        now: UnixNanos,
+    ) -> Result<Attempt, Refusal> {
+        let creates = group.is_none();
+        if creates && self.name_sets.register(key, self.name_sets_max).is_err() {
+            let text = format!(
+                "over limit: more than {} different sets of grouping label names are in use",
+                self.name_sets_max
+            );
+            return Err(Refusal::new(Reason::TooLarge, text));
+        }
+        let registered = Registered { store: self, key, keep: !creates };
+        let old = match group {
+            None => GroupState::default(),
+            Some(group) => match group.load() {
+                Some(state) => state,
+                None => return Ok(Attempt::Again),
+            },
+        };
+        let sets = self.name_sets.snapshot();
+        let new = next_state(&old, mode, block);
+        let plan = Plan::new(key, &block.shape, &old, &new, creates, &sets);
+        let mut claimed = self.claims.take(&plan.wanted());
+        if self.name_sets.version() != sets.version || !self.is_as_planned(key, group, &old) {
+            return Ok(Attempt::Again);
+        }
+        let verdict = if self.check {
+            plan.check(&claimed, |key| self.get(key))
+        } else {
+            plan.check_times(|key| self.get(key))
+        };
+        match (verdict, group) {
+            (Ok(()), Some(group)) => {
+                let published = group.state.update(|state| Next::Publish(next_state(state, mode, block), ()));
+                debug_assert!(published.is_ok(), "only the holder of the key's claim seals");
+                self.count_change(&old, &new);
+                plan.book(&mut claimed);
+                self.note(group);
+                Ok(Attempt::Done)
+            }
+            (Ok(()), None) => {
+                self.count_change(&old, &new);
+                plan.book(&mut claimed);
+                self.insert(key, new);
+                registered.keep();
+                Ok(Attempt::Done)
+            }
+            (Err(Conflict::Families(text)), Some(group)) => {
+                let _ = self.stamp(group, now);
+                Ok(Attempt::Refused(Conflict::Families(text)))
+            }
+            (Err(Conflict::Families(text)), None) => {
+                self.insert(key, GroupState { failure_time: now, ..GroupState::default() });
+                registered.keep();
+                Ok(Attempt::Refused(Conflict::Families(text)))
+            }
+            (Err(times), _) => Ok(Attempt::Refused(times)),
+        }
+    }
+
+    /// Whether the map and the group still are what a plan rests on. Values may have changed.
+    fn is_as_planned(&self, key: &GroupingKey, group: Option<&Arc<Group>>, old: &GroupState) -> bool {
+        match (self.get(key), group) {
+            (None, None) => true,
+            (Some(now), Some(planned)) => {
+                Arc::ptr_eq(&now, planned) && now.state.read(|state, sealed| !sealed && state.same_shape(old))
+            }
+            _ => false,
+        }
+    }
+
+    /// Records that a push to `key` was refused, creating the group if it does not exist, as the
+    /// reference does. Left out where the new group's push times would be another group's.
+    fn stamp_failure(&self, key: &GroupingKey, now: UnixNanos) {
+        loop {
+            if let Some(group) = self.get(key) {
+                match self.stamp(&group, now) {
+                    Ok(()) => return,
+                    Err(Sealed) => self.forget(&group),
+                }
+                continue;
+            }
+            if self.name_sets.register(key, self.name_sets_max).is_err() {
+                return;
+            }
+            let registered = Registered { store: self, key, keep: false };
+            let twin = consistency::twin(key);
+            let mut wanted = super::claims::Wanted::default();
+            wanted.key(consistency::key_hash(key));
+            twin.iter().for_each(|twin| wanted.key(consistency::key_hash(twin)));
+            let claimed = self.claims.take(&wanted);
+            if self.get(key).is_some() {
+                continue;
+            }
+            if twin.is_none_or(|twin| self.get(&twin).is_none()) {
+                self.insert(key, GroupState { failure_time: now, ..GroupState::default() });
+                registered.keep();
+            }
+            drop(claimed);
+            return;
+        }
+    }
+
+    fn stamp(&self, group: &Arc<Group>, now: UnixNanos) -> Result<(), Sealed> {
+        group.state.update(|state| Next::Publish(GroupState { failure_time: now, ..state.clone() }, ()))?;
+        self.note(group);
+        Ok(())
+    }
+
+    /// Deletes the group `key`; true if it was there.
+    pub fn delete(&self, key: &GroupingKey) -> bool {
+        loop {
+            let Some(group) = self.get(key) else { return false };
+            let Some(state) = group.load() else {
+                self.forget(&group);
+                continue;
+            };
+            let mut wanted = super::claims::Wanted::default();
+            wanted.key(group.key_hash);
+            for (held, _, family) in state.families() {
+                wanted.name(held.block.shape.name(family));
+            }
+            let mut claimed = self.claims.take(&wanted);
+            if !self.is_as_planned(key, Some(&group), &state) {
+                continue;
+            }
+            if group.state.seal(|_| ()).is_err() {
+                continue;
+            }
+            self.count_change(&state, &GroupState::default());
+            for (held, _, family) in state.families() {
+                claimed.release(held.block.shape.name(family), family.kind);
+            }
+            self.forget(&group);
+            self.name_sets.unregister(key);
+            self.groups_count.fetch_sub(1, std::sync::atomic::Ordering::Relaxed);
+            self.note(&group);
+            return true;
+        }
+    }
+
+    /// Deletes every group that exists now; returns how many. Groups made meanwhile may stay.
+    pub fn wipe(&self) -> usize {
+        let keys: Vec<Arc<GroupingKey>> = self.groups().iter().map(|group| group.key.clone()).collect();
+        keys.iter().filter(|key| self.delete(key)).count()
+    }
+
+    /// Puts a group into the map whose key is claimed and absent.
+    fn insert(&self, key: &GroupingKey, state: GroupState) {
+        let group = Arc::new(Group::new(key.clone(), state));
+        self.map.pin().insert(group.key.clone(), group.clone());
+        self.groups_count.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        self.note(&group);
+    }
+
+    /// Takes a sealed group out of the map, if it is still the one found under its key.
+    fn forget(&self, group: &Arc<Group>) {
+        let map = self.map.pin();
+        let _ = map.remove_if(&group.key, |_, found| Arc::ptr_eq(found, group));
+    }
+
+    fn count_change(&self, old: &GroupState, new: &GroupState) {
+        let difference = (new.series_count() as u64).wrapping_sub(old.series_count() as u64);
+        self.series_count.fetch_add(difference, std::sync::atomic::Ordering::Relaxed);
+    }
+}
+
+fn next_state(state: &GroupState, mode: Mode, block: &Arc<Block>) -> GroupState {
+    match mode {
+        Mode::ReplaceGroup => state.replaced_by(block),
+        Mode::ReplaceFamilies => state.updated_by(block),
+    }
+}
+
+/// A registration of grouping label names that is taken back unless the group came to be.
+struct Registered<'s> {
+    store: &'s Store,
+    key: &'s GroupingKey,
+    keep: bool,
+}
+
+impl Registered<'_> {
+    fn keep(mut self) {
+        self.keep = true;
+    }
+}
+
+impl Drop for Registered<'_> {
+    fn drop(&mut self) {
+        if !self.keep {
+            self.store.name_sets.unregister(self.key);
+        }
+    }
+}

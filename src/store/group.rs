@@ -1,0 +1,246 @@
+//! One group: a stable cell in the map, and the immutable state it points to.
+//!
+//! A state is a short list of shared blocks; a block is what one push stored. A POST adds its block and
+//! hides the families it replaces in the others, without touching them. Publishing a state is one
+//! pointer swap, so a push is seen whole or not at all.
+//!
+//! # Invariants
+//!
+//! 1. No two visible families of a state have the same name.
+//! 2. Every held block has at least one visible family.
+//! 3. Every block's shape was made for the grouping names of the group's key.
+//! 4. A sealed cell is out of the map or about to be, and its state never changes again.
+
+use std::sync::Arc;
+
+use smallvec::SmallVec;
+
+use super::feed::Mark;
+use super::hash;
+use super::published::Published;
+use super::shape::{FamilyShape, Shape};
+use crate::clock::UnixNanos;
+use crate::format::escape;
+use crate::model::template::Template;
+use crate::model::{Detail, GroupingKey};
+
+/// How many readers follow the changes of groups: today the renderer.
+pub const READERS: usize = 1;
+
+/// The map's value: found by its key, inserted once, sealed on delete.
+pub struct Group {
+    pub key: Arc<GroupingKey>,
+    /// Hash of the key as a label set; see [`hash::of_label`].
+    pub key_hash: u64,
+    /// The grouping labels as a sample line shows them: `name="value",` one after the other.
+    pub key_text: KeyText,
+    pub(super) state: Published<GroupState>,
+    pub(super) marks: [Mark; READERS],
+}
+
+impl Group {
+    pub(super) fn new(key: GroupingKey, state: GroupState) -> Group {
+        Group {
+            key_hash: key.labels().fold(0, |sum, (n, v)| sum.wrapping_add(hash::of_label(n, v))),
+            key_text: KeyText::new(&key),
+            key: Arc::new(key),
+            state: Published::new(state),
+            marks: Default::default(),
+        }
+    }
+
+    /// The group as it is now; `None` once it is deleted.
+    pub fn load(&self) -> Option<GroupState> {
+        self.state.read(|state, sealed| (!sealed).then(|| state.clone()))
+    }
+}
+
+/// Grouping labels rendered once per group.
+pub struct KeyText {
+    text: Box<str>,
+    ends: Box<[u32]>,
+}
+
+impl KeyText {
+    fn new(key: &GroupingKey) -> KeyText {
+        let mut text = Vec::new();
+        let mut ends = Vec::with_capacity(key.len());
+        for (name, value) in key.labels() {
+            escape::push_label(&mut text, name, value);
+            ends.push(text.len() as u32);
+        }
+        KeyText { text: String::from_utf8(text).expect("labels are text").into(), ends: ends.into() }
+    }
+
+    /// All grouping labels in one piece.
+    pub fn all(&self) -> &str {
+        &self.text
+    }
+
+    /// The grouping labels at the positions from `start` up to `end`.
+    pub fn slice(&self, start: usize, end: usize) -> &str {
+        let at = |position: usize| if position == 0 { 0 } else { self.ends[position - 1] as usize };
+        &self.text[at(start)..at(end)]
+    }
+}
+
+/// What one push stored.
+#[derive(Debug)]
+pub struct Block {
+    pub shape: Arc<Shape>,
+    /// Recognises the next body of this shape without parsing it.
+    pub template: Option<Arc<Template>>,
+    /// In the order of the shape; whole counts as they are, everything else as float64 bits.
+    pub values: Box<[u64]>,
+    pub details: Details,
+    pub pushed_at: UnixNanos,
+}
+
+/// Protobuf value messages of the series that have more to say than text can.
+#[derive(Debug, Default)]
+pub struct Details {
+    /// First value of the series, by which it is found, and where its message ends in `bytes`.
+    entries: Box<[(u32, u32)]>,
+    bytes: Box<[u8]>,
+}
+
+impl Details {
+    /// `first_values` says for each series of the push where its values begin.
+    pub fn new(details: &[Detail<'_>], first_values: &[u32]) -> Details {
+        if details.is_empty() {
+            return Details::default();
+        }
+        let mut sorted: Vec<(u32, &[u8])> = details
+            .iter()
+            .map(|detail| (first_values[detail.series as usize], &*detail.message))
+            .filter(|entry| entry.0 != super::build::DROPPED)
+            .collect();
+        sorted.sort_unstable_by_key(|entry| entry.0);
+        let mut bytes = Vec::with_capacity(sorted.iter().map(|entry| entry.1.len()).sum());
+        let entries = sorted
+            .iter()
+            .map(|(first_value, message)| {
+                bytes.extend_from_slice(message);
+                (*first_value, bytes.len() as u32)
+            })
+            .collect();
+        Details { entries, bytes: bytes.into() }
+    }
+
+    /// The message of the series whose values begin at `first_value`.
+    pub fn get(&self, first_value: u32) -> Option<&[u8]> {
+        let at = self.entries.binary_search_by_key(&first_value, |entry| entry.0).ok()?;
+        let start = if at == 0 { 0 } else { self.entries[at - 1].1 as usize };
+        Some(&self.bytes[start..self.entries[at].1 as usize])
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+}
+
+/// A block as one state holds it.
+#[derive(Clone, Debug)]
+pub struct Held {
+    pub block: Arc<Block>,
+    /// Which of the shape's families a later push replaced; `None` if it replaced none.
+    hidden: Option<Arc<[bool]>>,
+}
+
+impl Held {
+    fn whole(block: Arc<Block>) -> Held {
+        Held { block, hidden: None }
+    }
+
+    pub fn is_whole(&self) -> bool {
+        self.hidden.is_none()
+    }
+
+    /// The visible families with their positions in the shape.
+    pub fn families(&self) -> impl Iterator<Item = (usize, &FamilyShape)> {
+        let visible = |at: usize| self.hidden.as_ref().is_none_or(|hidden| !hidden[at]);
+        self.block.shape.families().iter().enumerate().filter(move |(at, _)| visible(*at))
+    }
+
+    /// Whether `other` shows the same families of the same shape.
+    pub fn same_shape(&self, other: &Held) -> bool {
+        Arc::ptr_eq(&self.block.shape, &other.block.shape) && self.hidden == other.hidden
+    }
+
+    /// This block with the families named in `shape` hidden; `None` if nothing of it stays visible.
+    fn without(&self, shape: &Shape) -> Option<Held> {
+        let own = &self.block.shape;
+        if !self.families().any(|(_, family)| shape.find(own.name(family)).is_some()) {
+            return Some(self.clone());
+        }
+        let mut hidden = vec![true; own.families().len()];
+        for (at, family) in self.families() {
+            hidden[at] = shape.find(own.name(family)).is_some();
+        }
+        (!hidden.iter().all(|hidden| *hidden))
+            .then(|| Held { block: self.block.clone(), hidden: Some(hidden.into()) })
+    }
+}
+
+/// Everything a group shows at one instant.
+#[derive(Clone, Debug, Default)]
+pub struct GroupState {
+    pub blocks: SmallVec<[Held; 1]>,
+    /// Last accepted push.
+    pub push_time: UnixNanos,
+    /// Last push refused by the store.
+    pub failure_time: UnixNanos,
+}
+
+impl GroupState {
+    /// The visible family called `name`.
+    pub fn find(&self, name: &str) -> Option<(&Held, &FamilyShape)> {
+        self.blocks.iter().find_map(|held| {
+            let at = held.block.shape.find(name)?;
+            let visible = held.hidden.as_ref().is_none_or(|hidden| !hidden[at]);
+            visible.then(|| (held, &held.block.shape.families()[at]))
+        })
+    }
+
+    /// All visible families with the shape they belong to, block by block.
+    pub fn families(&self) -> impl Iterator<Item = (&Held, usize, &FamilyShape)> {
+        self.blocks.iter().flat_map(|held| held.families().map(move |(at, family)| (held, at, family)))
+    }
+
+    /// How many series are visible, the two push time families not counted.
+    pub fn series_count(&self) -> usize {
+        self.families().map(|(_, _, family)| family.series.len()).sum()
+    }
+
+    /// Whether replacing this state by `other` changes nothing but values and times.
+    pub fn same_shape(&self, other: &GroupState) -> bool {
+        self.blocks.len() == other.blocks.len()
+            && self.blocks.iter().zip(&other.blocks).all(|(one, two)| one.same_shape(two))
+    }
+
+    /// The state after a PUT of `block`.
+    pub(super) fn replaced_by(&self, block: &Arc<Block>) -> GroupState {
+        let mut blocks = SmallVec::new();
+        if !block.shape.families().is_empty() {
+            blocks.push(Held::whole(block.clone()));
+        }
+        GroupState { blocks, push_time: block.pushed_at, failure_time: self.failure_time }
+    }
+
+    /// The state after a POST of `block`. A block of the same shape is replaced where it stands, so
+    /// that pushing the same families again changes no shape.
+    pub(super) fn updated_by(&self, block: &Arc<Block>) -> GroupState {
+        let mut state = GroupState { push_time: block.pushed_at, ..self.clone() };
+        if block.shape.families().is_empty() {
+            return state;
+        }
+        let same = |held: &Held| held.is_whole() && Arc::ptr_eq(&held.block.shape, &block.shape);
+        if let Some(held) = state.blocks.iter_mut().find(|held| same(held)) {
+            held.block = block.clone();
+            return state;
+        }
+        state.blocks = self.blocks.iter().filter_map(|held| held.without(&block.shape)).collect();
+        state.blocks.push(Held::whole(block.clone()));
+        state
+    }
+}
