@@ -2,3 +2,5 @@
 
 pub mod push_path;
 pub mod text;
+
+mod scan;

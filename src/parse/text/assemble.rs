@@ -1,0 +1,481 @@
+//! Samples to families: which family and series a sample belongs to, and what it adds there.
+//!
+//! Series and parts are appended as they arrive. Bodies as clients write them arrive in order; one
+//! whose families or series interleave is put in order at the end, by two counting sorts.
+
+use std::borrow::Cow;
+
+use super::error::{ErrorKind, Fault};
+use super::index::{Index, hash_of};
+use crate::format::quote::quoted;
+use crate::limits::{PUSH_SERIES_MAX, SERIES_LABELS_MAX};
+use crate::model::{Families, Family, Field, Label, MetricType, Number, Part, SampleSpan, Series, Span};
+
+/// The family a name leads to, and what the name says about the sample.
+#[derive(Clone, Copy)]
+pub(super) struct Target {
+    pub(super) family: u32,
+    pub(super) kind: MetricType,
+    role: Role,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Role {
+    /// A plain value, a quantile or a bucket.
+    Base,
+    Sum,
+    Count,
+}
+
+/// What is known of a family beyond what the model keeps.
+struct FamilyState {
+    /// Set by TYPE or by the first sample, whichever comes first.
+    has_type: bool,
+    /// The series that the family's last sample went to.
+    last_series: u32,
+}
+
+/// Working memory that outlives a body.
+#[derive(Default)]
+pub(super) struct Scratch {
+    families: Vec<FamilyState>,
+    family_index: Index,
+    /// Series of summaries and histograms by family and labels.
+    series_index: Index,
+    /// The family of each series and the series of each part.
+    series_family: Vec<u32>,
+    part_series: Vec<u32>,
+    /// The labels of one line with many of them, by name.
+    line_index: Index,
+}
+
+/// Entries of working memory that are kept from body to body.
+const SCRATCH_MAX: usize = 1 << 16;
+
+impl Scratch {
+    fn clear(&mut self) {
+        self.families.clear();
+        self.family_index.clear();
+        self.series_index.clear();
+        self.series_family.clear();
+        self.part_series.clear();
+        self.line_index.clear();
+    }
+
+    /// Whether one large body has made it so large that it should not be kept.
+    pub(super) fn is_oversized(&self) -> bool {
+        [
+            self.families.capacity(),
+            self.family_index.capacity(),
+            self.series_index.capacity(),
+            self.series_family.capacity(),
+            self.part_series.capacity(),
+        ]
+        .into_iter()
+        .any(|entries| entries > SCRATCH_MAX)
+    }
+}
+
+/// Labels on a line that are compared pair by pair; with more of them an index takes over.
+const PAIRWISE_MAX: usize = 16;
+
+pub(super) struct Assembly<'b, 's> {
+    into: Families<'b>,
+    scratch: &'s mut Scratch,
+    /// Where the labels of the current line begin.
+    line_labels: usize,
+    /// How many of them are in the line's index.
+    line_indexed: usize,
+    series_interleave: bool,
+    parts_interleave: bool,
+    has_float_counts: bool,
+}
+
+impl<'b, 's> Assembly<'b, 's> {
+    pub(super) fn new(into: Families<'b>, scratch: &'s mut Scratch) -> Assembly<'b, 's> {
+        scratch.clear();
+        Assembly {
+            into,
+            scratch,
+            line_labels: 0,
+            line_indexed: 0,
+            series_interleave: false,
+            parts_interleave: false,
+            has_float_counts: false,
+        }
+    }
+
+    /// The family that `name` belongs to at this point of the body, made if there is none.
+    pub(super) fn resolve(&mut self, name: Cow<'b, str>) -> Result<Target, Fault> {
+        let hash = hash_of(&*name);
+        if let Some(family) = self.find(hash, &name) {
+            return Ok(self.target(family, Role::Base));
+        }
+        let suffixed = [("_count", Role::Count), ("_sum", Role::Sum), ("_bucket", Role::Base)];
+        for (suffix, role) in suffixed {
+            let Some(base) = name.strip_suffix(suffix).filter(|base| !base.is_empty()) else {
+                continue;
+            };
+            let Some(family) = self.find(hash_of(base), base) else { continue };
+            let kind = self.into.families[family as usize].kind;
+            if kind.has_buckets() || kind == MetricType::Summary && suffix != "_bucket" {
+                return Ok(self.target(family, role));
+            }
+        }
+        let family = self.into.families.len() as u32;
+        if self.into.families.len() == PUSH_SERIES_MAX {
+            return Err(Box::new(ErrorKind::TooManyFamilies));
+        }
+        self.into.families.push(Family {
+            name,
+            help: None,
+            unit: None,
+            kind: MetricType::Untyped,
+            series: Span::default(),
+        });
+        self.scratch.families.push(FamilyState { has_type: false, last_series: 0 });
+        self.scratch.family_index.insert(hash, family);
+        Ok(self.target(family, Role::Base))
+    }
+
+    fn find(&self, hash: u64, name: &str) -> Option<u32> {
+        self.scratch.family_index.find(hash, |family| self.into.families[family as usize].name == name)
+    }
+
+    fn target(&self, family: u32, role: Role) -> Target {
+        Target { family, kind: self.into.families[family as usize].kind, role }
+    }
+
+    /// From here on, the family's type is what it is.
+    pub(super) fn settle_type(&mut self, target: Target) {
+        self.scratch.families[target.family as usize].has_type = true;
+    }
+
+    pub(super) fn set_type(&mut self, target: Target, kind: MetricType) {
+        self.into.families[target.family as usize].kind = kind;
+        self.settle_type(target);
+    }
+
+    pub(super) fn has_type(&self, target: Target) -> bool {
+        self.scratch.families[target.family as usize].has_type
+    }
+
+    pub(super) fn has_help(&self, target: Target) -> bool {
+        self.into.families[target.family as usize].help.is_some()
+    }
+
+    pub(super) fn set_help(&mut self, target: Target, help: Cow<'b, str>) {
+        self.into.families[target.family as usize].help = Some(help);
+    }
+
+    /// The family's name as an error text shows it; `""` before a name was read.
+    #[cold]
+    pub(super) fn quoted_name(&self, target: Option<Target>) -> String {
+        target.map_or_else(
+            || quoted(b""),
+            |target| quoted(self.into.families[target.family as usize].name.as_bytes()),
+        )
+    }
+
+    pub(super) fn begin_line(&mut self) {
+        self.line_labels = self.into.labels.len();
+        self.line_indexed = 0;
+    }
+
+    pub(super) fn line_labels(&self) -> &[Label<'b>] {
+        &self.into.labels[self.line_labels..]
+    }
+
+    /// Whether the current line has a label of this name.
+    #[inline]
+    pub(super) fn line_has(&mut self, name: &str) -> bool {
+        let labels = &self.into.labels[self.line_labels..];
+        if labels.len() <= PAIRWISE_MAX {
+            return labels.iter().any(|label| label.name == name);
+        }
+        self.long_line_has(name)
+    }
+
+    #[cold]
+    fn long_line_has(&mut self, name: &str) -> bool {
+        let labels = &self.into.labels[self.line_labels..];
+        let index = &mut self.scratch.line_index;
+        if self.line_indexed == 0 {
+            index.clear();
+        }
+        for (position, label) in labels.iter().enumerate().skip(self.line_indexed) {
+            index.insert(hash_of(&*label.name), position as u32);
+        }
+        self.line_indexed = labels.len();
+        index.find(hash_of(name), |position| labels[position as usize].name == name).is_some()
+    }
+
+    /// Whether the current line has as many labels as a series may carry.
+    #[inline]
+    pub(super) fn line_is_full(&self) -> bool {
+        self.into.labels.len() - self.line_labels == SERIES_LABELS_MAX
+    }
+
+    #[inline]
+    pub(super) fn push_label(&mut self, name: Cow<'b, str>, value: Cow<'b, str>) {
+        self.into.labels.push(Label { name, value });
+    }
+
+    /// Takes the labels named `name` out of the line and gives their values back, in order.
+    pub(super) fn take_from_line(&mut self, name: &str) -> Vec<Cow<'b, str>> {
+        let mut taken = Vec::new();
+        let mut kept = self.line_labels;
+        for position in self.line_labels..self.into.labels.len() {
+            if self.into.labels[position].name == name {
+                taken.push(std::mem::take(&mut self.into.labels[position].value));
+            } else {
+                self.into.labels.swap(kept, position);
+                kept += 1;
+            }
+        }
+        self.into.labels.truncate(kept);
+        self.line_indexed = 0;
+        taken
+    }
+
+    /// Adds the sample of the current line. `bound` is its `le` or `quantile`, NaN if it has none.
+    #[inline]
+    pub(super) fn add(&mut self, target: Target, bound: f64, value: f64, text: Span) -> Result<(), Fault> {
+        let (series, field) = match target.kind {
+            MetricType::Counter | MetricType::Gauge | MetricType::Untyped => {
+                (self.new_series(target, value)?, Field::Value)
+            }
+            MetricType::Summary | MetricType::Histogram | MetricType::GaugeHistogram => {
+                let series = self.series_of_line(target)?;
+                (series, self.add_to(series, target, bound, value)?)
+            }
+        };
+        if !self.into.timestamped {
+            self.into.samples.push(SampleSpan { start: text.start, end: text.end, series, field });
+        }
+        Ok(())
+    }
+
+    pub(super) fn set_timestamped(&mut self) {
+        self.into.timestamped = true;
+        self.into.samples.clear();
+    }
+
+    #[inline]
+    fn new_series(&mut self, target: Target, value: f64) -> Result<u32, Fault> {
+        let series = self.into.series.len() as u32;
+        if self.into.series.len() == PUSH_SERIES_MAX {
+            return Err(Box::new(ErrorKind::TooManySeries));
+        }
+        let span = &mut self.into.families[target.family as usize].series;
+        if span.is_empty() {
+            *span = Span { start: series, end: series };
+        }
+        // While series interleave, the span only counts.
+        self.series_interleave |= span.end != series;
+        span.end += 1;
+        self.into.series.push(Series {
+            labels: Span { start: self.line_labels as u32, end: self.into.labels.len() as u32 },
+            parts: Span::default(),
+            value,
+            count: Number::Int(0),
+        });
+        self.scratch.series_family.push(target.family);
+        Ok(series)
+    }
+
+    /// The series of a summary or histogram that the current line's labels name.
+    fn series_of_line(&mut self, target: Target) -> Result<u32, Fault> {
+        let family = target.family as usize;
+        let last = self.scratch.families[family].last_series;
+        let has_series = !self.into.families[family].series.is_empty();
+        if has_series && self.labels_of(last) == self.line_labels() {
+            self.into.labels.truncate(self.line_labels);
+            return Ok(last);
+        }
+        let hash = self.line_labels().iter().fold(hash_of(target.family), |sum, label| {
+            // A sum does not depend on the order of the labels.
+            sum.wrapping_add(hash_of((&*label.name, &*label.value)))
+        });
+        let known = self.scratch.series_index.find(hash, |series| {
+            self.scratch.series_family[series as usize] == target.family
+                && same_labels(self.labels_of(series), self.line_labels())
+        });
+        let series = match known {
+            Some(series) => {
+                self.into.labels.truncate(self.line_labels);
+                series
+            }
+            None => {
+                let series = self.new_series(target, 0.0)?;
+                self.scratch.series_index.insert(hash, series);
+                series
+            }
+        };
+        self.scratch.families[family].last_series = series;
+        Ok(series)
+    }
+
+    fn labels_of(&self, series: u32) -> &[Label<'b>] {
+        &self.into.labels[self.into.series[series as usize].labels.range()]
+    }
+
+    fn add_to(&mut self, series: u32, target: Target, bound: f64, value: f64) -> Result<Field, Fault> {
+        let is_summary = target.kind == MetricType::Summary;
+        match target.role {
+            Role::Sum => {
+                self.into.series[series as usize].value = value;
+                Ok(Field::Value)
+            }
+            Role::Count => {
+                let count = if is_summary { summary_count(value) } else { self.histogram_count(value) };
+                let kind = if is_summary { "summary" } else { "histogram" };
+                self.into.series[series as usize].count = count.ok_or_else(|| {
+                    Box::new(ErrorKind::NegativeCount(kind, self.quoted_name(Some(target))))
+                })?;
+                Ok(Field::Count)
+            }
+            Role::Base if bound.is_nan() => Ok(Field::Ignored),
+            Role::Base => {
+                let value = if is_summary { Some(Number::Float(value)) } else { self.histogram_count(value) };
+                let value = value
+                    .ok_or_else(|| Box::new(ErrorKind::NegativeBucket(self.quoted_name(Some(target)))))?;
+                Ok(Field::Part(self.add_part(series, Part { bound, value })))
+            }
+        }
+    }
+
+    fn histogram_count(&mut self, value: f64) -> Option<Number> {
+        let number = histogram_count(value)?;
+        self.has_float_counts |= matches!(number, Number::Float(_));
+        Some(number)
+    }
+
+    /// Gives back the part's position among those of its series.
+    fn add_part(&mut self, series: u32, part: Part) -> u32 {
+        let position = self.into.parts.len() as u32;
+        let span = &mut self.into.series[series as usize].parts;
+        if span.is_empty() {
+            *span = Span { start: position, end: position };
+        }
+        // While parts interleave, the span only counts.
+        self.parts_interleave |= span.end != position;
+        span.end += 1;
+        let own_position = span.end - span.start - 1;
+        self.into.parts.push(part);
+        self.scratch.part_series.push(series);
+        own_position
+    }
+
+    /// The families that have samples, in order of their first mention.
+    pub(super) fn finish(mut self) -> Families<'b> {
+        if self.parts_interleave {
+            self.order_parts();
+        }
+        if self.series_interleave {
+            self.order_series();
+        }
+        if self.has_float_counts {
+            self.unify_counts();
+        }
+        self.into.families.retain(|family| !family.series.is_empty());
+        self.into
+    }
+
+    /// Brings the parts of each series together, in order of arrival.
+    fn order_parts(&mut self) {
+        let mut next = Vec::with_capacity(self.into.series.len());
+        let mut start = 0;
+        for series in &mut self.into.series {
+            let len = series.parts.len() as u32;
+            series.parts = Span { start, end: start + len };
+            next.push(start);
+            start += len;
+        }
+        let mut ordered = self.into.parts.clone();
+        for (part, &series) in self.into.parts.iter().zip(&self.scratch.part_series) {
+            let position = &mut next[series as usize];
+            ordered[*position as usize] = *part;
+            *position += 1;
+        }
+        self.into.parts = ordered;
+    }
+
+    /// Brings the series of each family together, in order of arrival.
+    fn order_series(&mut self) {
+        let mut next = Vec::with_capacity(self.into.families.len());
+        let mut start = 0;
+        for family in &mut self.into.families {
+            let len = family.series.len() as u32;
+            family.series = Span { start, end: start + len };
+            next.push(start);
+            start += len;
+        }
+        let mut ordered = self.into.series.clone();
+        let mut moved_to = Vec::with_capacity(ordered.len());
+        for (series, &family) in self.into.series.iter().zip(&self.scratch.series_family) {
+            let position = &mut next[family as usize];
+            ordered[*position as usize] = series.clone();
+            moved_to.push(*position);
+            *position += 1;
+        }
+        self.into.series = ordered;
+        for sample in &mut self.into.samples {
+            sample.series = moved_to[sample.series as usize];
+        }
+    }
+
+    /// Makes all counts of a histogram floats if one of them is.
+    fn unify_counts(&mut self) {
+        let is_float = |number: &Number| matches!(number, Number::Float(_));
+        for family in self.into.families.iter().filter(|family| family.kind.has_buckets()) {
+            for series in &mut self.into.series[family.series.range()] {
+                let parts = &mut self.into.parts[series.parts.range()];
+                if is_float(&series.count) || parts.iter().any(|part| is_float(&part.value)) {
+                    series.count = Number::Float(series.count.as_f64());
+                    for part in parts {
+                        part.value = Number::Float(part.value.as_f64());
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Whether both say the same, in whatever order. Each has a name only once.
+fn same_labels(left: &[Label<'_>], right: &[Label<'_>]) -> bool {
+    if left.len() != right.len() {
+        return false;
+    }
+    if left == right {
+        return true;
+    }
+    let sorted = |labels: &[Label<'_>]| {
+        let mut positions: Vec<usize> = (0..labels.len()).collect();
+        positions.sort_unstable_by(|&a, &b| labels[a].name.cmp(&labels[b].name));
+        positions
+    };
+    sorted(left).into_iter().zip(sorted(right)).all(|(l, r)| left[l] == right[r])
+}
+
+/// Two to the power of 64, the first double past all whole counts.
+const COUNTS_END: f64 = 18_446_744_073_709_551_616.0;
+
+/// As Go converts on amd64: fractions are cut, and what does not fit becomes 2^63. `None` if negative,
+/// which the reference would turn into a number near 2^64.
+fn summary_count(value: f64) -> Option<Number> {
+    if value < 0.0 {
+        return None;
+    }
+    let fits = value < COUNTS_END;
+    Some(Number::Int(if fits { value as u64 } else { 1 << 63 }))
+}
+
+/// Whole where the value is, a float where it is not; `None` if negative.
+fn histogram_count(value: f64) -> Option<Number> {
+    if value < 0.0 {
+        return None;
+    }
+    let is_whole = value < COUNTS_END && value == value.trunc();
+    Some(if is_whole { Number::Int(value as u64) } else { Number::Float(value) })
+}

@@ -1,0 +1,221 @@
+//! Tokens: blanks, names, quoted strings and bare words.
+//!
+//! A cursor only moves forward, and every loop over bytes ends at a line feed, so no token is longer
+//! than its line and reading is linear.
+
+use std::borrow::Cow;
+
+use super::error::{ErrorKind, Fault};
+use crate::format::quote::quoted;
+use crate::parse::scan::{self, BLANK, DIGIT, LETTER, LINE_FEED};
+
+pub(super) struct Cursor<'b> {
+    body: &'b [u8],
+    /// The same, if all of it is UTF-8: then no token needs a look of its own.
+    text: Option<&'b str>,
+    pub(super) at: usize,
+}
+
+/// A metric or label name as it was read.
+pub(super) enum Name<'b> {
+    /// Of the old character set, by how it was read. Empty if no name begins here.
+    Bare(&'b str),
+    /// At least partly in quotes: any bytes, maybe none.
+    Quoted(Cow<'b, [u8]>),
+}
+
+impl Name<'_> {
+    pub(super) fn is_empty(&self) -> bool {
+        match self {
+            Name::Bare(name) => name.is_empty(),
+            Name::Quoted(name) => name.is_empty(),
+        }
+    }
+}
+
+impl<'b> Cursor<'b> {
+    pub(super) fn new(body: &'b [u8]) -> Cursor<'b> {
+        Cursor { body, text: std::str::from_utf8(body).ok(), at: 0 }
+    }
+
+    /// The next byte, which is not consumed. The end of the body is a fault everywhere but at the start
+    /// of a line.
+    #[inline]
+    pub(super) fn peek(&self) -> Result<u8, Fault> {
+        match self.body.get(self.at) {
+            Some(&byte) => Ok(byte),
+            None => Err(end_of_input()),
+        }
+    }
+
+    /// The same at the start of a line, where the body may end.
+    #[inline]
+    pub(super) fn next(&self) -> Option<u8> {
+        self.body.get(self.at).copied()
+    }
+
+    fn rest(&self) -> &'b [u8] {
+        &self.body[self.at..]
+    }
+
+    /// The line that `position` lies in, counted from 1. Looks at the whole body before it.
+    pub(super) fn line_of(&self, position: usize) -> usize {
+        1 + memchr::memchr_iter(b'\n', &self.body[..position]).count()
+    }
+
+    #[inline]
+    pub(super) fn skip_blanks(&mut self) {
+        while self.body.get(self.at).is_some_and(|&byte| scan::is(byte, BLANK)) {
+            self.at += 1;
+        }
+    }
+
+    /// The bytes up to the next blank or line feed, one of which must come.
+    #[inline]
+    pub(super) fn word(&mut self) -> Result<&'b [u8], Fault> {
+        let start = self.at;
+        self.at += scan::run_without(self.rest(), BLANK | LINE_FEED);
+        self.peek()?;
+        Ok(&self.body[start..self.at])
+    }
+
+    /// The bytes up to the line feed, which is consumed and must come, as a text without escapes has
+    /// them: every backslash is dropped.
+    pub(super) fn rest_of_line(&mut self) -> Result<Cow<'b, [u8]>, Fault> {
+        let rest = self.rest();
+        let len = memchr::memchr(b'\n', rest).ok_or_else(end_of_input)?;
+        self.at += len + 1;
+        let line = &rest[..len];
+        if memchr::memchr(b'\\', line).is_none() {
+            return Ok(Cow::Borrowed(line));
+        }
+        Ok(Cow::Owned(line.iter().copied().filter(|&byte| byte != b'\\').collect()))
+    }
+
+    /// The bytes up to the line feed, which is consumed and must come, with escapes resolved.
+    pub(super) fn help(&mut self) -> Result<Cow<'b, [u8]>, Fault> {
+        let start = self.at;
+        let mut unescaped: Option<Vec<u8>> = None;
+        loop {
+            let rest = self.rest();
+            let Some(len) = memchr::memchr2(b'\n', b'\\', rest) else {
+                return Err(end_of_input());
+            };
+            if rest[len] == b'\\' {
+                let text = unescaped.get_or_insert_default();
+                text.extend_from_slice(&rest[..len]);
+                self.at += len + 1;
+                text.push(self.escaped()?);
+                continue;
+            }
+            self.at += len + 1;
+            return Ok(match unescaped {
+                Some(mut text) => {
+                    text.extend_from_slice(&rest[..len]);
+                    Cow::Owned(text)
+                }
+                None => Cow::Borrowed(&self.body[start..self.at - 1]),
+            });
+        }
+    }
+
+    /// The name that begins here, if one does. `extra` are classes beyond those of a label name.
+    #[inline]
+    pub(super) fn name(&mut self, extra: u8, line_feed: fn(String) -> ErrorKind) -> Result<Name<'b>, Fault> {
+        let start = self.at;
+        let first = self.peek()?;
+        if scan::is(first, LETTER | extra) {
+            self.at += 1 + scan::run(&self.body[self.at + 1..], LETTER | DIGIT | extra);
+        }
+        if self.peek()? != b'"' {
+            return Ok(Name::Bare(self.utf8(start, self.at).unwrap_or_default()));
+        }
+        // Bare and quoted text may be glued together; the closing quote ends the name.
+        self.at += 1;
+        self.quoted_name(&self.body[start..self.at - 1], line_feed).map(Name::Quoted)
+    }
+
+    #[cold]
+    fn quoted_name(
+        &mut self,
+        bare: &'b [u8],
+        line_feed: fn(String) -> ErrorKind,
+    ) -> Result<Cow<'b, [u8]>, Fault> {
+        if bare.is_empty() {
+            let len = scan::quoted_run(self.rest());
+            if self.rest().get(len) == Some(&b'"') {
+                let name = &self.rest()[..len];
+                self.at += len + 1;
+                return Ok(Cow::Borrowed(name));
+            }
+        }
+        self.unescaped(bare.to_vec(), line_feed).map(Cow::Owned)
+    }
+
+    /// The label value after an opening quote. `Err` within `Ok` are bytes that are not UTF-8.
+    #[inline]
+    pub(super) fn label_value(&mut self) -> Result<Result<Cow<'b, str>, Vec<u8>>, Fault> {
+        let start = self.at;
+        let end = start + scan::quoted_run(self.rest());
+        if self.body.get(end) == Some(&b'"') {
+            self.at = end + 1;
+            return Ok(match self.utf8(start, end) {
+                Some(value) => Ok(Cow::Borrowed(value)),
+                None => Err(self.body[start..end].to_vec()),
+            });
+        }
+        self.escaped_label_value()
+    }
+
+    #[cold]
+    fn escaped_label_value(&mut self) -> Result<Result<Cow<'b, str>, Vec<u8>>, Fault> {
+        let value = self.unescaped(Vec::new(), ErrorKind::LineFeedInLabelValue)?;
+        Ok(String::from_utf8(value).map(Cow::Owned).map_err(|error| error.into_bytes()))
+    }
+
+    /// Appends what stands before the closing quote, which is consumed, with escapes resolved.
+    fn unescaped(&mut self, mut text: Vec<u8>, line_feed: fn(String) -> ErrorKind) -> Result<Vec<u8>, Fault> {
+        loop {
+            let rest = self.rest();
+            let len = scan::quoted_run(rest);
+            text.extend_from_slice(&rest[..len]);
+            self.at += len;
+            match self.peek()? {
+                b'"' => {
+                    self.at += 1;
+                    return Ok(text);
+                }
+                b'\\' => {
+                    self.at += 1;
+                    text.push(self.escaped()?);
+                }
+                _ => return Err(Box::new(line_feed(quoted(&text)))),
+            }
+        }
+    }
+
+    /// What the character after a backslash stands for.
+    fn escaped(&mut self) -> Result<u8, Fault> {
+        let byte = match self.peek()? {
+            b'n' => b'\n',
+            byte @ (b'\\' | b'"') => byte,
+            byte => return Err(Box::new(ErrorKind::EscapeSequence(byte))),
+        };
+        self.at += 1;
+        Ok(byte)
+    }
+
+    #[inline]
+    fn utf8(&self, start: usize, end: usize) -> Option<&'b str> {
+        match self.text {
+            // Tokens end beside ASCII bytes, so this never cuts a character.
+            Some(text) => text.get(start..end),
+            None => std::str::from_utf8(&self.body[start..end]).ok(),
+        }
+    }
+}
+
+#[cold]
+fn end_of_input() -> Fault {
+    Box::new(ErrorKind::EndOfInput)
+}

@@ -1,0 +1,246 @@
+//! Sample lines: name, labels, value, timestamp.
+//!
+//! The name may stand in front of the braces or, quoted or not, inside them. Inside, labels may come
+//! before it; then `le` and `quantile` are ordinary until the name tells the type.
+
+use std::borrow::Cow;
+
+use super::assemble::{Assembly, Target};
+use super::cursor::{Cursor, Name};
+use super::error::{ErrorKind, Fault};
+use super::{legal_metric_name, legal_text};
+use crate::format::float::parse_float;
+use crate::format::quote::quoted;
+use crate::limits::LABEL_VALUE_BYTES_MAX;
+use crate::model::{MetricType, NameRules, Span};
+use crate::parse::scan::COLON;
+
+/// The bare name in front of the last sample, and where it led.
+pub(super) type LastName<'b> = Option<(&'b str, Target)>;
+
+/// Reads the sample line that begins here with `first`, and its line feed.
+#[inline]
+pub(super) fn sample<'b>(
+    first: u8,
+    cursor: &mut Cursor<'b>,
+    assembly: &mut Assembly<'b, '_>,
+    names: NameRules,
+    last_name: &mut LastName<'b>,
+) -> Result<(), Fault> {
+    assembly.begin_line();
+    let mut line = Line { cursor, assembly, names, target: None, bound: f64::NAN };
+    if first == b'{' {
+        line.cursor.at += 1;
+        line.labels(true)?;
+        line.cursor.skip_blanks();
+    } else {
+        line.name(last_name)?;
+        line.cursor.skip_blanks();
+        if line.cursor.peek()? == b'{' {
+            line.cursor.at += 1;
+            line.labels(false)?;
+            line.cursor.skip_blanks();
+        }
+    }
+    line.value()
+}
+
+struct Line<'l, 'b, 's> {
+    cursor: &'l mut Cursor<'b>,
+    assembly: &'l mut Assembly<'b, 's>,
+    names: NameRules,
+    /// Known once the name was read.
+    target: Option<Target>,
+    /// The last `le` or `quantile`, for the types that know them.
+    bound: f64,
+}
+
+/// The label that makes a sample a bucket or a quantile.
+fn bound_label(kind: MetricType) -> Option<&'static str> {
+    match kind {
+        MetricType::Summary => Some("quantile"),
+        MetricType::Histogram | MetricType::GaugeHistogram => Some("le"),
+        MetricType::Counter | MetricType::Gauge | MetricType::Untyped => None,
+    }
+}
+
+impl<'b> Line<'_, 'b, '_> {
+    #[inline]
+    fn name(&mut self, last_name: &mut LastName<'b>) -> Result<(), Fault> {
+        let name = self.cursor.name(COLON, ErrorKind::LineFeedInMetricName)?;
+        if let (Name::Bare(bare), Some((last, target))) = (&name, &last_name)
+            && bare == last
+        {
+            self.target = Some(*target);
+            return Ok(());
+        }
+        if name.is_empty() {
+            return Err(Box::new(ErrorKind::NoMetricName));
+        }
+        let bare = if let Name::Bare(bare) = name { Some(bare) } else { None };
+        let target = self.assembly.resolve(legal_metric_name(name, self.names)?)?;
+        self.assembly.settle_type(target);
+        self.target = Some(target);
+        *last_name = bare.map(|bare| (bare, target));
+        Ok(())
+    }
+
+    /// Reads from behind the opening brace to behind the closing one.
+    fn labels(&mut self, is_name_inside: bool) -> Result<(), Fault> {
+        loop {
+            self.cursor.skip_blanks();
+            if self.cursor.peek()? == b'}' {
+                break;
+            }
+            let name = self.cursor.name(0, ErrorKind::LineFeedInLabelName)?;
+            if name.is_empty() {
+                return Err(self.fault(ErrorKind::NoLabelName));
+            }
+            self.cursor.skip_blanks();
+            let next = self.cursor.peek()?;
+            if next == b'=' {
+                self.cursor.at += 1;
+                self.label(name)?;
+            } else if is_name_inside {
+                self.name_inside(name, next)?;
+            } else {
+                return Err(Box::new(ErrorKind::NoEqualsSign(next)));
+            }
+            if self.cursor.peek()? == b'}' {
+                break;
+            }
+            // A comma: anything else was refused.
+            self.cursor.at += 1;
+        }
+        if self.target.is_none() {
+            return Err(Box::new(ErrorKind::NoMetricName));
+        }
+        self.cursor.at += 1;
+        Ok(())
+    }
+
+    /// Reads from behind the equals sign up to the comma or brace.
+    #[inline]
+    fn label(&mut self, name: Name<'b>) -> Result<(), Fault> {
+        let name = self.legal_label_name(name)?;
+        let is_bound = match self.target {
+            Some(target) => bound_label(target.kind).is_some_and(|label| label == name),
+            None => name == "le" || name == "quantile",
+        };
+        if !is_bound && self.assembly.line_has(&name) {
+            return Err(self.fault(ErrorKind::DuplicateLabelName));
+        }
+        self.cursor.skip_blanks();
+        match self.cursor.peek()? {
+            b'"' => self.cursor.at += 1,
+            other => return Err(Box::new(ErrorKind::NoQuote(other))),
+        }
+        let value =
+            self.cursor.label_value()?.map_err(|bytes| Box::new(ErrorKind::LabelValue(quoted(&bytes))))?;
+        if value.len() > LABEL_VALUE_BYTES_MAX {
+            return Err(Box::new(ErrorKind::LabelValueTooLong(quoted(name.as_bytes()))));
+        }
+        if let (true, Some(target)) = (is_bound, self.target) {
+            self.bound = bound(target, &value)?;
+        }
+        self.cursor.skip_blanks();
+        if !matches!(self.cursor.peek()?, b',' | b'}') {
+            return Err(Box::new(ErrorKind::EndOfLabelValue(quoted(value.as_bytes()))));
+        }
+        if is_bound && self.target.is_some() {
+            return Ok(());
+        }
+        if self.assembly.line_is_full() {
+            return Err(self.fault(ErrorKind::TooManyLabels));
+        }
+        self.assembly.push_label(name, value);
+        Ok(())
+    }
+
+    #[inline]
+    fn legal_label_name(&self, name: Name<'b>) -> Result<Cow<'b, str>, Fault> {
+        let reserved = match &name {
+            Name::Bare(name) => *name == "__name__",
+            Name::Quoted(name) => **name == *b"__name__",
+        };
+        if reserved {
+            return Err(Box::new(ErrorKind::ReservedLabelName));
+        }
+        match name {
+            // Read by the rule that makes it legal.
+            Name::Bare(name) => Ok(Cow::Borrowed(name)),
+            Name::Quoted(bytes) => {
+                legal_text(bytes, ErrorKind::LabelName, |name| self.names.is_label_name(name))
+            }
+        }
+    }
+
+    /// Takes `name`, read inside the braces and followed by `next`, for the metric's.
+    #[cold]
+    fn name_inside(&mut self, name: Name<'b>, next: u8) -> Result<(), Fault> {
+        if self.target.is_some() {
+            return Err(self.fault(ErrorKind::SecondMetricName));
+        }
+        if next != b',' && next != b'}' {
+            return Err(Box::new(ErrorKind::EndOfMetricName(next)));
+        }
+        let target = self.assembly.resolve(legal_metric_name(name, self.names)?)?;
+        self.assembly.settle_type(target);
+        self.target = Some(target);
+        // Labels read before the name are now held against its type.
+        if let Some(label) = bound_label(target.kind) {
+            for value in self.assembly.take_from_line(label) {
+                self.bound = bound(target, &value)?;
+            }
+        }
+        for label in ["le", "quantile"] {
+            if self.assembly.line_labels().iter().filter(|other| other.name == label).count() > 1 {
+                return Err(self.fault(ErrorKind::DuplicateLabelName));
+            }
+        }
+        Ok(())
+    }
+
+    #[inline]
+    fn value(&mut self) -> Result<(), Fault> {
+        let start = self.cursor.at;
+        let word = self.cursor.word()?;
+        let text = Span { start: start as u32, end: self.cursor.at as u32 };
+        let value = parse_float(word).ok_or_else(|| Box::new(ErrorKind::Value(quoted(word))))?;
+        let target = self.target.ok_or_else(|| Box::new(ErrorKind::NoMetricName))?;
+        self.assembly.add(target, self.bound, value, text)?;
+        if self.cursor.peek()? == b'\n' {
+            self.cursor.at += 1;
+            return Ok(());
+        }
+        self.timestamp()
+    }
+
+    #[cold]
+    fn timestamp(&mut self) -> Result<(), Fault> {
+        self.cursor.skip_blanks();
+        let word = self.cursor.word()?;
+        let parsed = std::str::from_utf8(word).ok().and_then(|text| text.parse::<i64>().ok());
+        if parsed.is_none() {
+            return Err(Box::new(ErrorKind::Timestamp(quoted(word))));
+        }
+        let rest = self.cursor.rest_of_line()?;
+        if !rest.is_empty() {
+            return Err(Box::new(ErrorKind::AfterTimestamp(quoted(&rest))));
+        }
+        self.assembly.set_timestamped();
+        Ok(())
+    }
+
+    #[cold]
+    fn fault(&self, kind: fn(String) -> ErrorKind) -> Fault {
+        Box::new(kind(self.assembly.quoted_name(self.target)))
+    }
+}
+
+fn bound(target: Target, value: &str) -> Result<f64, Fault> {
+    parse_float(value.as_bytes()).ok_or_else(|| {
+        let label = bound_label(target.kind).unwrap_or_default();
+        Box::new(ErrorKind::Bound(label, quoted(value.as_bytes())))
+    })
+}
