@@ -164,6 +164,13 @@ mod tests {
     }
 
     #[test]
+    #[cfg(not(miri))]
+    fn the_allocator_counts_and_purges_on_threads_of_its_own() {
+        assert!(Allocator::read().unwrap().resident_bytes > 0.0);
+        assert!(tikv_jemalloc_ctl::background_thread::read().unwrap());
+    }
+
+    #[test]
     #[cfg(target_os = "linux")]
     fn this_process() {
         let process = Process::read();
