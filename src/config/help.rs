@@ -64,8 +64,12 @@ fn push_rows(out: &mut String, flags: impl Iterator<Item = &'static Flag>) {
             (short + &signature(flag), flag.help)
         })
         .collect();
-    let column =
-        rows.iter().map(|row| row.0.len()).filter(|width| *width < COLUMN_WIDTH_MAX).max().unwrap_or(COLUMN_WIDTH_MAX - 4);
+    let column = rows
+        .iter()
+        .map(|row| row.0.len())
+        .filter(|width| *width < COLUMN_WIDTH_MAX)
+        .max()
+        .unwrap_or(COLUMN_WIDTH_MAX - 4);
     for (left, help) in rows {
         out.push_str(&format!("  {left:column$}  "));
         if left.len() >= COLUMN_WIDTH_MAX {
