@@ -6,7 +6,10 @@
 //! its thread.
 
 pub mod handler;
+pub mod redirect;
 pub mod response;
+pub mod route;
 pub mod status;
+pub mod target;
 
 pub use response::{Answer, Body};
