@@ -5,7 +5,9 @@
 //! read that timed out ends its connection, nothing wakes itself in a loop, and no join handle leaves
 //! its thread.
 
+pub mod chunked;
 pub mod handler;
+pub mod head;
 pub mod redirect;
 pub mod response;
 pub mod route;
