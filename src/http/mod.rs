@@ -6,12 +6,18 @@
 //! its thread.
 
 pub mod chunked;
+pub mod config;
+pub mod connection;
 pub mod handler;
 pub mod head;
+mod input;
+pub mod outbox;
 pub mod redirect;
 pub mod response;
 pub mod route;
+pub mod service;
 pub mod status;
 pub mod target;
+pub mod watch;
 
 pub use response::{Answer, Body};
