@@ -19,6 +19,9 @@ pub const BODY_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Largest request body once decoded.
 pub const DECODED_BYTES_MAX: usize = 128 * 1024 * 1024;
 
+/// Connections open at once, over all workers.
+pub const CONNECTIONS_MAX: usize = 16_384;
+
 /// Labels one series may carry, the grouping labels included.
 pub const SERIES_LABELS_MAX: usize = 256;
 
@@ -72,6 +75,9 @@ pub const ANSWER_BATCH_BYTES: usize = 64 * 1024;
 
 /// File descriptors that connections may not use: listeners, runtime, files.
 pub const RESERVED_DESCRIPTORS: usize = 64;
+
+/// Log lines that wait for standard error before further ones are dropped.
+pub const LOG_LINES_QUEUED_MAX: usize = 4096;
 
 /// Bytes of the input that an error text repeats.
 pub const ECHO_BYTES_MAX: usize = 200;

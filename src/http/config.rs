@@ -21,8 +21,8 @@ pub struct HttpConfig {
     pub drain_deadline: Duration,
     /// Largest body as sent.
     pub body_bytes_max: usize,
-    /// Most connections of one worker; `None` derives it from the descriptors the process may open.
-    pub connections_max: Option<usize>,
+    /// Most connections at once over all workers; fewer if the process may not open as many descriptors.
+    pub connections_max: usize,
 }
 
 impl Default for HttpConfig {
@@ -35,7 +35,7 @@ impl Default for HttpConfig {
             linger_deadline: limits::LINGER_DEADLINE,
             drain_deadline: limits::DRAIN_DEADLINE,
             body_bytes_max: limits::BODY_BYTES_MAX,
-            connections_max: None,
+            connections_max: limits::CONNECTIONS_MAX,
         }
     }
 }

@@ -4,6 +4,7 @@
 //! line feeds, a length beside a transfer coding, and anything but digits in a length are refused. A
 //! head that arrives byte by byte is looked at once per byte.
 
+use bytes::Bytes;
 use memchr::memchr;
 
 use crate::limits::{HEAD_BYTES_MAX, HEADERS_MAX, REQUEST_LINE_BYTES_MAX};
@@ -124,6 +125,7 @@ pub struct Head<'h> {
     /// and every header's name and value (of `Host` the value only).
     pub size_bytes: u64,
     headers: &'h [httparse::Header<'h>],
+    bytes: &'h Bytes,
 }
 
 impl<'h> Head<'h> {
@@ -132,7 +134,7 @@ impl<'h> Head<'h> {
     /// # Errors
     ///
     /// The head breaks RFC 9112, or asks for something nobody should be given.
-    pub fn parse<T>(bytes: &[u8], with: impl FnOnce(&Head<'_>) -> T) -> Result<T, HeadError> {
+    pub fn parse<T>(bytes: &Bytes, with: impl FnOnce(&Head<'_>) -> T) -> Result<T, HeadError> {
         let line_end = memchr(b'\r', bytes).ok_or(HeadError::BAD_REQUEST)?;
         let lines = bytes.get(line_end + 2..).ok_or(HeadError::BAD_REQUEST)?;
         // Nearly every head fits the small array, which is much cheaper to set up.
@@ -141,9 +143,9 @@ impl<'h> Head<'h> {
             Err(httparse::Error::TooManyHeaders) => {
                 let mut many = [httparse::EMPTY_HEADER; HEADERS_MAX];
                 let headers = parsed(httparse::parse_headers(lines, &mut many))?;
-                Ok(with(&Head::of(&bytes[..line_end], headers)?))
+                Ok(with(&Head::of(bytes, line_end, headers)?))
             }
-            few => Ok(with(&Head::of(&bytes[..line_end], parsed(few)?)?)),
+            few => Ok(with(&Head::of(bytes, line_end, parsed(few)?)?)),
         }
     }
 
@@ -155,7 +157,17 @@ impl<'h> Head<'h> {
             .map(|header| header.value)
     }
 
-    fn of(line: &'h [u8], headers: &'h [httparse::Header<'h>]) -> Result<Head<'h>, HeadError> {
+    /// A value of this head that outlives it, without copying.
+    pub fn share(&self, value: &'h [u8]) -> Bytes {
+        self.bytes.slice_ref(value)
+    }
+
+    fn of(
+        bytes: &'h Bytes,
+        line_end: usize,
+        headers: &'h [httparse::Header<'h>],
+    ) -> Result<Head<'h>, HeadError> {
+        let line = &bytes[..line_end];
         let method_end = memchr(b' ', line).ok_or(HeadError::BAD_REQUEST)?;
         let (method, rest) = (&line[..method_end], &line[method_end + 1..]);
         let target_end = memchr(b' ', rest).ok_or(HeadError::BAD_REQUEST)?;
@@ -187,6 +199,7 @@ impl<'h> Head<'h> {
             },
             size_bytes: (raw_target.len() + method.len() + version.len()) as u64,
             headers,
+            bytes,
         };
         head.read_headers()?;
         Ok(head)
@@ -311,7 +324,7 @@ mod tests {
         let text = lines.replace('\n', "\r\n") + "\r\n\r\n";
         let end = HeadScan::default().advance(text.as_bytes())?.expect("a whole head");
         assert_eq!(end, text.len());
-        Head::parse(text.as_bytes(), |head| head.framing)
+        Head::parse(&text.into(), |head| head.framing)
     }
 
     #[test]
@@ -432,8 +445,8 @@ mod tests {
 
     #[test]
     fn size_is_counted_as_the_reference_does() {
-        let text = b"PUT /metrics/job/x HTTP/1.1\r\nHost: localhost\r\nA: bc\r\n\r\n";
-        let size = Head::parse(text, |head| head.size_bytes).unwrap();
+        let text = Bytes::from_static(b"PUT /metrics/job/x HTTP/1.1\r\nHost: localhost\r\nA: bc\r\n\r\n");
+        let size = Head::parse(&text, |head| head.size_bytes).unwrap();
         assert_eq!(size as usize, "/metrics/job/x".len() + 3 + "HTTP/1.1".len() + "localhost".len() + 3);
     }
 }

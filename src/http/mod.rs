@@ -8,9 +8,12 @@
 pub mod chunked;
 pub mod config;
 pub mod connection;
+pub mod descriptors;
+pub mod encoding;
 pub mod handler;
 pub mod head;
 mod input;
+pub mod listen;
 pub mod outbox;
 pub mod redirect;
 pub mod response;
@@ -19,5 +22,6 @@ pub mod service;
 pub mod status;
 pub mod target;
 pub mod watch;
+pub mod worker;
 
 pub use response::{Answer, Body};

@@ -13,8 +13,6 @@ use super::target::{Target, cleaned};
 pub struct Routes {
     /// `P`: empty, or beginning with `/` and not ending with one.
     pub prefix: String,
-    /// The prefix of links in the web page; the same form as `prefix`.
-    pub link_prefix: String,
     /// Where the exposition is, prefix included: `P/metrics` by default.
     pub telemetry_path: String,
     /// Whether `/-/quit` stops the server.

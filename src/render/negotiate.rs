@@ -1,5 +1,7 @@
 //! From `Accept` and `Accept-Encoding` to the form of an exposition.
 
+pub use crate::format::escape::Escaping;
+
 /// The exposition format and its name escaping.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Form {
@@ -13,15 +15,6 @@ pub enum Format {
     ProtoDelimited,
     ProtoText,
     ProtoCompact,
-}
-
-/// How names outside the old character set are shown.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Escaping {
-    Underscores,
-    Dots,
-    Values,
-    AllowUtf8,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

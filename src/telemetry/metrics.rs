@@ -1,5 +1,7 @@
 //! Every metric of our own, declared once; per-worker counters, read at scrape.
 
+use std::time::Duration;
+
 use super::OwnFamily;
 
 pub struct Telemetry {}
@@ -9,4 +11,10 @@ impl Telemetry {
     pub fn families(&self) -> Vec<OwnFamily> {
         todo!()
     }
+
+    /// Counts one answered request.
+    pub fn count_request(&self, _handler: &'static str, _method: &'static str, _code: u16) {}
+
+    /// Takes note of one push, whatever its outcome.
+    pub fn observe_push(&self, _method: &'static str, _size_bytes: u64, _duration: Duration) {}
 }

@@ -6,7 +6,6 @@ use crate::http::Body;
 fn routes(prefix: &str) -> Routes {
     Routes {
         prefix: prefix.to_owned(),
-        link_prefix: prefix.to_owned(),
         telemetry_path: format!("{prefix}/metrics"),
         lifecycle: true,
         admin_api: true,
