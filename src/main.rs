@@ -1,6 +1,5 @@
 //! The `floodway` program: settings, logging, gateway, server, in this order.
 
-use std::io;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -8,7 +7,10 @@ use floodway::build_info;
 use floodway::clock::Now;
 use floodway::config::{Config, LogFormat, LogLevel};
 use floodway::gateway::{Gateway, Settings};
+use floodway::http::config::HttpConfig;
+use floodway::http::route::Routes;
 use floodway::model::NameRules;
+use floodway::server::{self, ServerConfig};
 use floodway::telemetry::{Telemetry, log};
 use tracing::{Level, debug, error, info};
 
@@ -26,25 +28,47 @@ fn main() -> ExitCode {
     // Dropped last, which writes the lines that are still queued.
     let _logger = log::install(log_level(config.log_level), log_format(config.log_format));
     announce(&config);
-    match serve(config) {
-        Ok(()) => {
-            info!("HTTP server stopped");
-            ExitCode::SUCCESS
-        }
-        // The reference ends with status 0 here, and its supervisor believes that all is well.
+    // The server has logged what ended it. The reference ends with status 0 even if it could not
+    // listen, and its supervisor believes that all is well.
+    if serve(config) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Serves until the process is asked to stop. False if it ended for any other reason.
+fn serve(config: Config) -> bool {
+    let names = if config.utf8_names { NameRules::Utf8 } else { NameRules::Legacy };
+    let settings = Settings { check_consistency: config.check_consistency, names };
+    let telemetry = Arc::new(Telemetry::new(config.workers));
+    match Gateway::new(settings, telemetry) {
+        Ok(gateway) => server::run(server_config(config), Arc::new(gateway)).is_ok(),
         Err(err) => {
-            error!(%err, "HTTP server stopped");
-            ExitCode::FAILURE
+            error!(%err, "could not start the renderer");
+            false
         }
     }
 }
 
-fn serve(config: Config) -> io::Result<()> {
-    let names = if config.utf8_names { NameRules::Utf8 } else { NameRules::Legacy };
-    let settings = Settings { check_consistency: config.check_consistency, names };
-    let telemetry = Arc::new(Telemetry::new(config.workers));
-    let gateway = Arc::new(Gateway::new(settings, telemetry)?);
-    floodway::server::run(config, gateway)
+fn server_config(config: Config) -> ServerConfig {
+    let limits = config.limits;
+    ServerConfig {
+        listen: config.listen,
+        workers: config.workers,
+        routes: Routes {
+            prefix: config.paths.route_prefix,
+            telemetry_path: config.paths.metrics,
+            lifecycle: config.lifecycle,
+            admin_api: config.admin_api,
+        },
+        http: HttpConfig {
+            head_deadline: limits.head_deadline,
+            body_deadline: limits.body_deadline,
+            write_deadline: limits.write_deadline,
+            idle_deadline: limits.idle_deadline,
+            body_bytes_max: limits.body_bytes,
+            connections_max: limits.connections,
+            ..HttpConfig::default()
+        },
+        info: Arc::new(config.info),
+    }
 }
 
 fn announce(config: &Config) {

@@ -18,6 +18,7 @@ use crate::config::Info;
 use crate::format::float;
 use crate::gateway::{FamilyView, Gateway, GroupView, SeriesView, ValueView};
 use crate::http::Answer;
+use crate::http::handler::with_api_headers;
 use crate::model::{MetricType, Number};
 
 /// The two gauges that every group has, with the reference's help texts.
@@ -64,20 +65,9 @@ pub fn status(_gateway: &Gateway, info: &Info) -> Answer {
     answer(out)
 }
 
-/// Adds the headers that let a page of another origin read an API answer.
-#[must_use]
-pub fn readable_from_anywhere(answer: Answer) -> Answer {
-    answer
-        .header("Access-Control-Allow-Headers", "Accept, Authorization, Content-Type, Origin")
-        .header("Access-Control-Allow-Methods", "GET, POST, DELETE, OPTIONS")
-        .header("Access-Control-Allow-Origin", "*")
-        .header("Access-Control-Expose-Headers", "Date")
-        .header("Cache-Control", "no-cache, no-store, must-revalidate")
-}
-
 fn answer(out: Writer) -> Answer {
     let (slices, len) = out.finish();
-    readable_from_anywhere(Answer::with_slices(200, "application/json", slices, len))
+    with_api_headers(Answer::with_slices(200, "application/json", slices, len))
 }
 
 /// One key of a group object. Keys of its own and families mix in bytewise order, and a family that has
