@@ -117,4 +117,6 @@ fn legal_text(
 }
 
 #[cfg(test)]
+mod naive;
+#[cfg(test)]
 mod tests;
