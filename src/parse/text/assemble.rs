@@ -243,9 +243,15 @@ impl<'b, 's> Assembly<'b, 's> {
         self.into.labels.len() - self.line_labels == SERIES_LABELS_MAX
     }
 
-    #[inline]
-    pub(super) fn push_label(&mut self, name: Cow<'b, str>, value: Cow<'b, str>, is_guessed: bool) {
+    /// Adds a label whose name stood bare and was [guessed](Self::guessed_label) or not.
+    #[inline(always)]
+    pub(super) fn push_plain_label(&mut self, name: &'b str, value: &'b str, is_guessed: bool) {
         self.is_like_last_line &= is_guessed;
+        self.into.labels.push(Label { name: Cow::Borrowed(name), value: Cow::Borrowed(value) });
+    }
+
+    pub(super) fn push_label(&mut self, name: Cow<'b, str>, value: Cow<'b, str>) {
+        self.is_like_last_line = false;
         self.into.labels.push(Label { name, value });
     }
 

@@ -174,18 +174,23 @@ impl<'b> Line<'_, 'b, '_> {
         }
         let value =
             self.cursor.label_value()?.map_err(|bytes| Box::new(ErrorKind::LabelValue(quoted(&bytes))))?;
-        // Only a bound is looked at before the byte behind the quote.
-        if let (true, Some(target)) = (is_bound, self.target) {
-            bound(target, &value)?;
-        }
+        self.check_size(&name, &value)?;
+        let own_bound = match self.target {
+            Some(target) if is_bound => Some(bound(target, &value)?),
+            _ => None,
+        };
         self.cursor.skip_blanks();
         if !matches!(self.cursor.peek()?, b',' | b'}') {
             return Err(Box::new(ErrorKind::EndOfLabelValue(quoted(value.as_bytes()))));
         }
-        self.keep(name, value, is_bound, false)
+        match own_bound {
+            Some(bound) => self.bound = bound,
+            None => self.assembly.push_label(name, value),
+        }
+        Ok(())
     }
 
-    #[inline]
+    #[inline(always)]
     fn plain_label(&mut self, label: PlainLabel<'b>) -> Result<(), Fault> {
         if !label.is_guessed && label.name == "__name__" {
             return Err(Box::new(ErrorKind::ReservedLabelName));
@@ -195,7 +200,13 @@ impl<'b> Line<'_, 'b, '_> {
         if !is_bound && !label.is_guessed && self.assembly.line_has(label.name) {
             return Err(self.fault(ErrorKind::DuplicateLabelName));
         }
-        self.keep(Cow::Borrowed(label.name), Cow::Borrowed(label.value), is_bound, label.is_guessed)
+        self.check_size(label.name, label.value)?;
+        if let (true, Some(target)) = (is_bound, self.target) {
+            self.bound = bound(target, label.value)?;
+            return Ok(());
+        }
+        self.assembly.push_plain_label(label.name, label.value, label.is_guessed);
+        Ok(())
     }
 
     /// Whether a label is a sample's bound, or may turn out to be.
@@ -208,24 +219,13 @@ impl<'b> Line<'_, 'b, '_> {
     }
 
     #[inline]
-    fn keep(
-        &mut self,
-        name: Cow<'b, str>,
-        value: Cow<'b, str>,
-        is_bound: bool,
-        is_guessed: bool,
-    ) -> Result<(), Fault> {
+    fn check_size(&self, name: &str, value: &str) -> Result<(), Fault> {
         if value.len() > LABEL_VALUE_BYTES_MAX {
             return Err(Box::new(ErrorKind::LabelValueTooLong(quoted(name.as_bytes()))));
-        }
-        if let (true, Some(target)) = (is_bound, self.target) {
-            self.bound = bound(target, &value)?;
-            return Ok(());
         }
         if self.assembly.line_is_full() {
             return Err(self.fault(ErrorKind::TooManyLabels));
         }
-        self.assembly.push_label(name, value, is_guessed);
         Ok(())
     }
 
