@@ -118,6 +118,8 @@ fn legal_text(
 }
 
 #[cfg(test)]
+mod compared;
+#[cfg(test)]
 mod naive;
 #[cfg(test)]
 mod tests;
