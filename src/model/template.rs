@@ -166,7 +166,8 @@ mod tests {
 
     fn template() -> Template {
         let families = text::parse(BODY.as_bytes(), NameRules::Legacy, Families::default()).unwrap();
-        let firsts: [u32; 3] = [0, 4, 7];
+        // The histogram's four values, the summary's three, the gauge's one.
+        let firsts = [0, 4, 7];
         Template::cut(BODY.as_bytes(), &families, 8, |series| Some(firsts[series as usize])).unwrap()
     }
 

@@ -12,3 +12,6 @@ mod owners;
 pub mod renderer;
 mod segment;
 pub mod text;
+
+#[cfg(test)]
+mod tests;

@@ -85,12 +85,12 @@ impl<'p> Plan<'p> {
         }
     }
 
-    /// Everything the check will look at.
+    /// Everything the check will look at. The candidates' keys need no claim: a series lies in a family,
+    /// and no group can gain or lose that family's series without claiming its name.
     pub fn wanted(&self) -> Wanted {
         let mut wanted = Wanted::default();
         wanted.key(self.key_hash);
         self.twin.iter().for_each(|twin| wanted.key(key_hash(twin)));
-        self.candidates.iter().for_each(|candidate| wanted.key(key_hash(&candidate.key)));
         for family in self.shape.families() {
             let name = self.shape.name(family);
             wanted.name(name);
