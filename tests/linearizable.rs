@@ -30,7 +30,10 @@ enum Op {
 }
 
 /// Plain data in place of the parser's: families of a body by name.
-fn parsed(body: &str) -> Vec<(String, MetricType, Vec<(Labels, u64)>)> {
+/// Families by name and type, each with its series.
+type Parsed = Vec<(String, MetricType, Vec<(Labels, u64)>)>;
+
+fn parsed(body: &str) -> Parsed {
     let families = text::parse(body.as_bytes(), NameRules::Legacy, Families::default()).unwrap();
     let labels = |series| {
         let labels = families.labels_of(series).iter();
