@@ -30,7 +30,6 @@ enum Op {
 }
 
 /// Plain data in place of the parser's: families of a body by name.
-/// Families by name and type, each with its series.
 type Parsed = Vec<(String, MetricType, Vec<(Labels, u64)>)>;
 
 fn parsed(body: &str) -> Parsed {
