@@ -11,12 +11,13 @@ use bytes::Bytes;
 use crate::clock::Now;
 use crate::model::{Families, GroupingKey, NameRules, Reason, Refusal};
 use crate::parse::text;
-use crate::render::renderer::{Renderer, Slices};
+use crate::render::renderer::Renderer;
 use crate::store::Store;
 use crate::telemetry::Telemetry;
 
 pub use crate::parse::push_path;
-pub use crate::render::negotiate::{Encoding, Form};
+pub use crate::render::negotiate::{Encoding, Form, Wanted};
+pub use crate::render::renderer::{Rendered, Slices};
 pub use crate::store::Mode;
 pub use crate::store::view::{FamilyView, GroupView, SeriesView, ValueView};
 
@@ -27,15 +28,8 @@ pub struct Settings {
     pub check_consistency: bool,
     /// `--push.enable-utf8-names`.
     pub names: NameRules,
-}
-
-/// A scrape's answer: shared slices, never concatenated.
-#[derive(Clone, Debug)]
-pub struct Exposition {
-    pub content_type: String,
-    pub encoding: Encoding,
-    pub slices: Slices,
-    pub len: usize,
+    /// `--limit.exposition-cache`, in bytes.
+    pub exposition_cache_bytes: usize,
 }
 
 pub struct Gateway {
@@ -64,7 +58,7 @@ impl Gateway {
             help_must_agree: !family.from_start,
         });
         let store = Arc::new(Store::new(settings.check_consistency, own));
-        let renderer = Renderer::start(store.clone(), telemetry.clone())?;
+        let renderer = Renderer::start(store.clone(), telemetry.clone(), settings.exposition_cache_bytes)?;
         Ok(Gateway { settings, telemetry, store, renderer })
     }
 
@@ -123,12 +117,10 @@ impl Gateway {
         self.store.wipe()
     }
 
-    /// The exposition of everything answered before this call, in the form asked for. `None` if the
-    /// renderer has ended, which only a bug can make it do.
-    pub async fn scrape(&self, form: Form, encoding: Encoding) -> Option<Exposition> {
-        let slices = self.renderer.render(form).await?;
-        let len = slices.iter().map(Bytes::len).sum();
-        Some(Exposition { content_type: form.content_type(), encoding, slices, len })
+    /// The exposition of everything answered before this call, as `wanted`; without a body if it is
+    /// what `if_none_match` names. `None` if the renderer has ended, which only a bug can make it do.
+    pub async fn scrape(&self, wanted: Wanted, if_none_match: Option<String>) -> Option<Rendered> {
+        self.renderer.render(wanted, if_none_match).await
     }
 
     /// Every group as it is now, sorted by grouping key.

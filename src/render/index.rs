@@ -12,9 +12,9 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use bytes::Bytes;
-
-use super::negotiate::Form;
+use super::coding::{Coder, Piece};
+use super::heat::Heat;
+use super::negotiate::{Encoding, Form, Wanted};
 use super::own;
 use super::owners::Owners;
 use super::segment::{Fragment, Segment};
@@ -44,8 +44,8 @@ struct FamilyIndex {
     /// Raised with each new family: the smaller, the older.
     since: u64,
     segments: Vec<Segment>,
-    /// Segments that may have room.
-    open: Vec<u32>,
+    /// Segments that may have room: those of quiet groups, and those of groups that change often.
+    open: [Vec<u32>; 2],
     fragments: usize,
     /// The segment that begins with the header, and the help it shows if that is our own.
     lead: Option<u32>,
@@ -63,6 +63,7 @@ struct Record {
     state: GroupState,
     /// The push time families, then the visible families in the order of [`GroupState::families`].
     places: Vec<Place>,
+    heat: Heat,
 }
 
 /// See the module.
@@ -78,6 +79,14 @@ pub struct Index {
     next_since: u64,
     /// Set where pushes are not checked against other groups.
     owners: Option<Owners>,
+    /// Raised whenever something that is shown changes.
+    version: u64,
+    /// Raised with each scrape: the clock by which groups are found to change often.
+    round: u32,
+    /// Groups that changed since the last scrape, as often as they did.
+    changed: Vec<u32>,
+    /// Groups whose fragments stand among those that change often.
+    hot: Vec<u32>,
 }
 
 /// What an update changed.
@@ -99,6 +108,10 @@ impl Index {
             order: BTreeMap::new(),
             next_since: 0,
             owners: (!checked).then(Owners::default),
+            version: 0,
+            round: 0,
+            changed: Vec::new(),
+            hot: Vec::new(),
         };
         assert_eq!(index.family(times::PUSH_TIME, MetricType::Gauge), PUSH_TIME);
         assert_eq!(index.family(times::PUSH_FAILURE_TIME, MetricType::Gauge), FAILURE_TIME);
@@ -113,6 +126,7 @@ impl Index {
     /// Brings the index up to the group's present state.
     pub fn update(&mut self, group: &Arc<Group>) -> Change {
         let known = self.numbers.get(&(Arc::as_ptr(group) as usize)).copied();
+        self.version += 1;
         match (group.load(), known) {
             (None, None) => Change::Values,
             (None, Some(number)) => {
@@ -140,7 +154,12 @@ impl Index {
     }
 
     fn insert(&mut self, group: &Arc<Group>, state: GroupState) {
-        let record = Record { group: group.clone(), state: GroupState::default(), places: Vec::new() };
+        let record = Record {
+            group: group.clone(),
+            state: GroupState::default(),
+            places: Vec::new(),
+            heat: Heat::default(),
+        };
         let number = match self.free_groups.pop() {
             Some(number) => {
                 self.groups[number as usize] = Some(record);
@@ -155,7 +174,7 @@ impl Index {
         let bytes = (64 + group.key_text.all().len()) as u32;
         let exotic = !group.key.labels().all(|(name, _)| crate::model::names::is_legacy_metric_name(name));
         let fragment = Fragment { group: number, block: TIME, family: 0, bytes, exotic };
-        let places = vec![self.add(PUSH_TIME, fragment), self.add(FAILURE_TIME, fragment)];
+        let places = vec![self.add(PUSH_TIME, fragment, false), self.add(FAILURE_TIME, fragment, false)];
         self.groups[number as usize].as_mut().expect("just entered").places = places;
         self.reshape(number, state);
     }
@@ -194,9 +213,54 @@ impl Index {
                 touched.push(*place);
             }
         }
+        if record.heat.change(self.round) {
+            self.changed.push(number);
+        }
         for place in touched {
             self.segment(place).touch();
         }
+    }
+
+    /// Ends a round: groups that changed in one scrape interval after the other are gathered in
+    /// segments of their own, so that a few busy groups make few segments dirty. Where most groups are
+    /// busy, gathering them would gain nothing.
+    pub fn end_round(&mut self) {
+        let changed = std::mem::take(&mut self.changed);
+        if changed.len() * 4 <= self.numbers.len() {
+            for number in changed {
+                // It may have gone since, and its number may have become another's.
+                let heat = self.groups[number as usize].as_ref().map(|record| record.heat);
+                if heat.is_some_and(|heat| heat.wants_to_move(self.round)) {
+                    self.move_to(number, true);
+                    self.hot.push(number);
+                }
+            }
+        }
+        self.round += 1;
+        if self.round.is_multiple_of(Heat::COOLING_ROUNDS) {
+            for number in std::mem::take(&mut self.hot) {
+                match self.groups[number as usize].as_ref().map(|record| record.heat) {
+                    Some(heat) if heat.is_hot() && heat.has_cooled(self.round) => self.move_to(number, false),
+                    Some(heat) if heat.is_hot() => self.hot.push(number),
+                    _ => {}
+                }
+            }
+        }
+    }
+
+    /// Moves all fragments of a group among those that change often, or back.
+    fn move_to(&mut self, number: u32, hot: bool) {
+        let mut record = self.groups[number as usize].take().expect("numbers lead to records");
+        for place in &mut record.places {
+            // A family of one fragment would go and come back with another number.
+            let index = self.families[place.family as usize].as_mut().expect("numbers lead to families");
+            index.fragments += 1;
+            let fragment = self.take_out(*place, number);
+            *place = self.add(place.family, fragment, hot);
+            self.families[place.family as usize].as_mut().expect("still there").fragments -= 1;
+        }
+        record.heat.moved(hot);
+        self.groups[number as usize] = Some(record);
     }
 
     /// Moves the group's fragments from its recorded state's families to those of `state`.
@@ -227,7 +291,7 @@ impl Index {
                         self.segment(place).replace(fragment);
                         place
                     }
-                    None => self.add(id, fragment),
+                    None => self.add(id, fragment, record.heat.is_hot()),
                 };
                 record.places.push(place);
             }
@@ -279,7 +343,7 @@ impl Index {
             exotic: !crate::model::names::is_legacy_metric_name(name),
             since: self.next_since,
             segments: Vec::new(),
-            open: Vec::new(),
+            open: Default::default(),
             fragments: 0,
             lead: None,
         };
@@ -298,16 +362,17 @@ impl Index {
         number
     }
 
-    fn add(&mut self, family: u32, fragment: Fragment) -> Place {
+    fn add(&mut self, family: u32, fragment: Fragment, hot: bool) -> Place {
         let index = self.families[family as usize].as_mut().expect("numbers lead to families");
-        while index.open.last().is_some_and(|open| !index.segments[*open as usize].has_room()) {
-            index.open.pop();
+        let open = &mut index.open[usize::from(hot)];
+        while open.last().is_some_and(|open| !index.segments[*open as usize].has_room()) {
+            open.pop();
         }
-        let segment = match index.open.last() {
+        let segment = match open.last() {
             Some(open) => *open,
             None => {
-                index.segments.push(Segment::default());
-                index.open.push(index.segments.len() as u32 - 1);
+                index.segments.push(Segment::new(hot));
+                open.push(index.segments.len() as u32 - 1);
                 index.segments.len() as u32 - 1
             }
         };
@@ -316,13 +381,13 @@ impl Index {
         Place { family, segment }
     }
 
-    fn take_out(&mut self, place: Place, group: u32) {
+    fn take_out(&mut self, place: Place, group: u32) -> Fragment {
         let index = self.families[place.family as usize].as_mut().expect("numbers lead to families");
         let segment = &mut index.segments[place.segment as usize];
         let was_full = !segment.has_room();
-        segment.remove(group);
+        let fragment = segment.remove(group);
         if was_full && segment.has_room() {
-            index.open.push(place.segment);
+            index.open[usize::from(segment.hot)].push(place.segment);
         }
         index.fragments -= 1;
         if index.fragments == 0 && place.family > FAILURE_TIME {
@@ -330,6 +395,7 @@ impl Index {
             self.order.remove(&(gone.name, gone.kind));
             self.free_families.push(place.family);
         }
+        fragment
     }
 
     fn segment(&mut self, place: Place) -> &mut Segment {
@@ -337,35 +403,34 @@ impl Index {
         &mut index.segments[place.segment as usize]
     }
 
-    /// The whole exposition in `form`, our own families among the pushed ones.
-    pub fn expose(&mut self, form: Form, own: &[OwnFamily]) -> Vec<Bytes> {
+    /// A number that changes whenever something pushed, and so shown, changes.
+    pub fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// The whole exposition as `wanted`, our own families among the pushed ones.
+    pub fn expose(&mut self, wanted: Wanted, own: &[OwnFamily], coder: &mut Coder) -> Vec<Piece> {
         let shown = self.shown(own);
-        let mut slices = Vec::with_capacity(shown.len() * 2 + own.len());
+        let mut out = Pieces { wanted, coder, own: Vec::new(), pieces: Vec::new() };
         let mut own = own.iter().peekable();
         for number in shown {
             let mut family = self.families[number as usize].take().expect("numbers lead to families");
             while let Some(before) = own.next_if(|own| *own.name < *family.name) {
-                slices.push(own::family(form, before, true));
+                own::write_family(&mut out.own, wanted.form, before, true);
             }
             let same = own.next_if(|own| *own.name == *family.name);
-            self.expose_family(form, &mut family, same, &mut slices);
+            self.expose_family(&mut family, same, &mut out);
             if let Some(same) = same {
-                slices.push(own::family(form, same, false));
+                own::write_family(&mut out.own, wanted.form, same, false);
             }
             self.families[number as usize] = Some(family);
         }
-        slices.extend(own.map(|own| own::family(form, own, true)));
-        slices.retain(|slice| !slice.is_empty());
-        slices
+        own.for_each(|own| own::write_family(&mut out.own, wanted.form, own, true));
+        out.end_own();
+        out.pieces
     }
 
-    fn expose_family(
-        &self,
-        form: Form,
-        family: &mut FamilyIndex,
-        own: Option<&OwnFamily>,
-        slices: &mut Vec<Bytes>,
-    ) {
+    fn expose_family(&self, family: &mut FamilyIndex, own: Option<&OwnFamily>, out: &mut Pieces<'_>) {
         let lead = family.segments.iter().position(|s| !s.fragments.is_empty()).map(|at| at as u32);
         if lead != family.lead {
             for lead in [family.lead, lead].into_iter().flatten() {
@@ -373,26 +438,48 @@ impl Index {
             }
             family.lead = lead;
         }
+        let form = out.wanted.form;
         for (at, segment) in family.segments.iter_mut().enumerate() {
             if segment.fragments.is_empty() {
                 continue;
             }
-            let leads = lead == Some(at as u32);
-            let capacity = segment.bytes + segment.bytes / 8;
-            slices.push(segment.rendered(form, family.exotic, |fragments| {
-                let mut out = Vec::with_capacity(capacity);
-                if leads {
-                    let help =
-                        own.map(|own| own.help).or_else(|| self.help(family.kind, &family.name, fragments));
-                    text::write_header(&mut out, &family.name, help, family.kind, form.escaping);
+            let wanted = segment.kept_as(out.wanted, family.exotic);
+            if let Some(piece) = segment.kept(wanted) {
+                out.push(piece.clone());
+                continue;
+            }
+            let plain = Wanted { encoding: Encoding::Identity, ..wanted };
+            let text = segment.kept(plain).map(|piece| piece.bytes.clone()).unwrap_or_else(|| {
+                let mut text = Vec::with_capacity(segment.bytes + segment.bytes / 8 + 256);
+                if lead == Some(at as u32) {
+                    let help = own.map(|own| own.help);
+                    let help = help.or_else(|| self.help(family.kind, &family.name, &segment.fragments));
+                    text::write_header(&mut text, &family.name, help, family.kind, form.escaping);
                 }
-                for fragment in fragments {
-                    self.write_fragment(&mut out, form, &family.name, fragment);
+                for fragment in &segment.fragments {
+                    self.write_fragment(&mut text, form, &family.name, fragment);
                 }
-                out.shrink_to_fit();
-                out.into()
-            }));
+                text.shrink_to_fit();
+                text.into()
+            });
+            let piece = out.coder.piece(text, wanted.encoding);
+            // Only what is asked for is kept: where scrapers take gzip, no plain text stays.
+            segment.keep(wanted, piece.clone());
+            out.push(piece);
         }
+    }
+
+    /// Forgets the bytes kept for answers that `stays` does not name.
+    pub fn forget(&mut self, stays: impl Fn(Wanted) -> bool) {
+        for segment in self.families.iter_mut().flatten().flat_map(|family| &mut family.segments) {
+            segment.forget(&stays);
+        }
+    }
+
+    /// How many bytes of segments are kept.
+    pub fn kept_bytes(&self) -> usize {
+        let families = self.families.iter().flatten();
+        families.flat_map(|family| &family.segments).map(Segment::kept_bytes).sum()
     }
 
     /// The families to show, in order: all of them, except where unchecked pushes contradict.
@@ -470,6 +557,30 @@ impl Index {
             })
         };
         text::write_fragment(out, &record.group, block, family, form.escaping, shown);
+    }
+}
+
+/// An exposition in the making.
+struct Pieces<'c> {
+    wanted: Wanted,
+    coder: &'c mut Coder,
+    /// Text of our own families since the last pushed one.
+    own: Vec<u8>,
+    pieces: Vec<Piece>,
+}
+
+impl Pieces<'_> {
+    fn push(&mut self, piece: Piece) {
+        self.end_own();
+        self.pieces.push(piece);
+    }
+
+    /// Makes one piece of our own families that stand together.
+    fn end_own(&mut self) {
+        if !self.own.is_empty() {
+            let text = std::mem::take(&mut self.own).into();
+            self.pieces.push(self.coder.piece(text, self.wanted.encoding));
+        }
     }
 }
 

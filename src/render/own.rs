@@ -1,35 +1,31 @@
 //! Our own metric families as text.
 
-use bytes::Bytes;
-
 use super::negotiate::Form;
 use super::text::write_header;
 use crate::format::escape;
 use crate::format::float::write_float;
 use crate::telemetry::{OwnFamily, OwnSeries, OwnValue};
 
-/// One of our own families, with its header or without; nothing if it has no series.
-pub fn family(form: Form, family: &OwnFamily, header: bool) -> Bytes {
-    let mut out = Vec::new();
+/// Writes one of our own families, with its header or without; nothing if it has no series.
+pub fn write_family(out: &mut Vec<u8>, form: Form, family: &OwnFamily, header: bool) {
     if family.series.is_empty() {
-        return Bytes::new();
+        return;
     }
     if header {
-        write_header(&mut out, family.name, Some(family.help), family.kind, form.escaping);
+        write_header(out, family.name, Some(family.help), family.kind, form.escaping);
     }
     for series in &family.series {
         match &series.value {
-            OwnValue::Plain(value) => line(&mut out, family.name, "", series, None, *value),
+            OwnValue::Plain(value) => line(out, family.name, "", series, None, *value),
             OwnValue::Summary { quantiles, sum, count } => {
                 for (quantile, value) in quantiles {
-                    line(&mut out, family.name, "", series, Some(*quantile), *value);
+                    line(out, family.name, "", series, Some(*quantile), *value);
                 }
-                line(&mut out, family.name, "_sum", series, None, *sum);
-                line(&mut out, family.name, "_count", series, None, *count as f64);
+                line(out, family.name, "_sum", series, None, *sum);
+                line(out, family.name, "_count", series, None, *count as f64);
             }
         }
     }
-    out.into()
 }
 
 fn line(out: &mut Vec<u8>, name: &str, suffix: &str, series: &OwnSeries, quantile: Option<f64>, value: f64) {

@@ -3,11 +3,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
+use std::io::Read as _;
 
 use proptest::prelude::*;
 
+use super::coding::{Coder, stitch};
 use super::index::Index;
-use super::negotiate::{Escaping, Form, Format};
+use super::negotiate::{Encoding, Escaping, Form, Format, Wanted};
 use crate::clock::UnixNanos;
 use crate::format::escape;
 use crate::format::float::write_float;
@@ -184,8 +186,20 @@ fn sorted(exposition: &str) -> String {
 }
 
 fn exposed(index: &mut Index, escaping: Escaping) -> String {
-    let slices = index.expose(Form { format: Format::Text, escaping }, &[]);
-    String::from_utf8(slices.concat()).unwrap()
+    let form = Form { format: Format::Text, escaping };
+    let coded = |index: &mut Index, encoding| {
+        let pieces = index.expose(Wanted { form, encoding }, &[], &mut Coder::default());
+        stitch(&pieces, encoding).concat()
+    };
+    let plain = coded(index, Encoding::Identity);
+    // Every coding gives the same text, whichever of them was asked for first.
+    let mut gunzipped = Vec::new();
+    let gzip = coded(index, Encoding::Gzip);
+    flate2::bufread::GzDecoder::new(&gzip[..]).read_to_end(&mut gunzipped).unwrap();
+    assert_eq!(gunzipped, plain);
+    assert_eq!(zstd::stream::decode_all(&coded(index, Encoding::Zstd)[..]).unwrap(), plain);
+    index.end_round();
+    String::from_utf8(plain).unwrap()
 }
 
 fn take_feed(store: &Store, index: &mut Index) {

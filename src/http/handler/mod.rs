@@ -40,7 +40,7 @@ pub struct Frontend {
 pub enum Waiting {
     Push(push::Push),
     Delete(GroupingKey),
-    Scrape(scrape::Wanted),
+    Scrape(scrape::Scrape),
     Healthy,
     Ready,
     Page,
@@ -84,7 +84,7 @@ impl Service for Frontend {
         Next::Bodiless(match route {
             Route::Push(path) if method == b"DELETE" => return delete::begin(&self.gateway, &path),
             Route::Push(path) => return push::begin(&self.gateway, head, &path, coding),
-            Route::Scrape => Waiting::Scrape(scrape::Wanted::of(head)),
+            Route::Scrape => Waiting::Scrape(scrape::Scrape::of(head)),
             Route::Page => Waiting::Page,
             Route::Healthy => Waiting::Healthy,
             Route::Ready => Waiting::Ready,
@@ -104,7 +104,7 @@ impl Service for Frontend {
         match waiting {
             Waiting::Push(push) => push::finish(&self.gateway, push, body),
             Waiting::Delete(key) => delete::finish(&self.gateway, &key),
-            Waiting::Scrape(wanted) => scrape::finish(&self.gateway, wanted).await,
+            Waiting::Scrape(scrape) => scrape::finish(&self.gateway, scrape).await,
             Waiting::Healthy => self.counted("healthy", "get", probe::ok()),
             Waiting::Ready => self.counted("ready", "get", probe::ok()),
             Waiting::Page => self.counted("status", "get", status::page(&self.gateway, &self.info)),
