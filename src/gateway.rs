@@ -13,12 +13,12 @@ use crate::model::{Families, GroupingKey, NameRules, Reason, Refusal};
 use crate::parse::{self, BodyFormat, protobuf, text};
 use crate::render::renderer::{Renderer, Slices};
 use crate::store::Store;
-use crate::store::view::GroupView;
 use crate::telemetry::Telemetry;
 
 pub use crate::parse::push_path;
 pub use crate::render::negotiate::{Encoding, Form};
 pub use crate::store::Mode;
+pub use crate::store::view::{FamilyView, GroupView, SeriesView, ValueView};
 
 /// How the gateway treats pushes; fixed at start.
 #[derive(Clone, Copy, Debug)]

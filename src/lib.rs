@@ -4,6 +4,7 @@
 //! it holds and what it never does; `ARCHITECTURE.md` has the picture and the layers, and
 //! `tests/tidy.rs` keeps them.
 
+pub mod build_info;
 pub mod clock;
 pub mod limits;
 

@@ -1,0 +1,47 @@
+//! Status codes: the only place where a refusal becomes one.
+
+use crate::model::{Reason, Refusal};
+
+use super::response::Answer;
+
+/// The status code of a refused request.
+pub fn of(reason: Reason) -> u16 {
+    match reason {
+        Reason::BadKey | Reason::Malformed | Reason::Inconsistent => 400,
+        Reason::TooLarge => 413,
+        Reason::UnsupportedEncoding => 415,
+    }
+}
+
+/// The answer to a refused request.
+pub fn refused(refusal: &Refusal) -> Answer {
+    Answer::error(of(refusal.reason), &refusal.text)
+}
+
+/// The reason phrase of RFC 9110, as Go spells it.
+pub fn phrase(status: u16) -> &'static str {
+    match status {
+        100 => "Continue",
+        200 => "OK",
+        202 => "Accepted",
+        301 => "Moved Permanently",
+        307 => "Temporary Redirect",
+        400 => "Bad Request",
+        401 => "Unauthorized",
+        403 => "Forbidden",
+        404 => "Not Found",
+        405 => "Method Not Allowed",
+        408 => "Request Timeout",
+        413 => "Request Entity Too Large",
+        414 => "Request URI Too Long",
+        415 => "Unsupported Media Type",
+        417 => "Expectation Failed",
+        429 => "Too Many Requests",
+        431 => "Request Header Fields Too Large",
+        500 => "Internal Server Error",
+        501 => "Not Implemented",
+        503 => "Service Unavailable",
+        505 => "HTTP Version Not Supported",
+        _ => "",
+    }
+}
