@@ -111,7 +111,7 @@ impl<'b> Parser<'b> {
 
     fn metric(&mut self, head: &Head<'b>, message: &'b [u8]) -> Result<(), ParseError> {
         let start = self.families.labels.len();
-        let expected = value::field_of(head.kind);
+        let expected = head.kind.value_field();
         let mut value: Option<Cow<'b, [u8]>> = None;
         let mut other = None;
         let mut reader = Reader::new(message);

@@ -301,7 +301,7 @@ fn metric(kind: i32) -> BoxedStrategy<Metric> {
 pub fn family(name: impl Into<String>, kind: i32) -> impl Strategy<Value = MetricFamily> {
     let name = name.into();
     let help = prop::option::of("[a-z\\\\\"\né]{0,5}");
-    let extra = prop::option::of(("[a-h]{1,2}", "[a-z\\\\\"\né]{0,3}"));
+    let extra = prop::option::of(("[c-f]{1,2}", "[a-z\\\\\"\né]{0,3}"));
     let metrics = prop::collection::vec((metric(kind), extra), 0..4);
     (help, metrics).prop_map(move |(help, metrics)| {
         let numbered = metrics.into_iter().enumerate().map(|(at, (metric, extra))| {

@@ -274,7 +274,7 @@ fn back(families: &Families<'_>) -> Vec<MetricFamily> {
         let mut metric = match details.next_if(|detail| detail.series as usize == at) {
             Some(detail) => {
                 let mut bytes = Vec::new();
-                push_bytes_field(&mut bytes, value::field_of(family.kind), &detail.message);
+                push_bytes_field(&mut bytes, family.kind.value_field(), &detail.message);
                 Metric::decode(&bytes[..]).unwrap()
             }
             None => plain(family.kind, series, families.parts_of(series)),

@@ -45,17 +45,6 @@ impl From<Fault> for ValueFault {
     }
 }
 
-/// The number of the `Metric` field that holds values of this type.
-pub fn field_of(kind: MetricType) -> u32 {
-    match kind {
-        MetricType::Gauge => 2,
-        MetricType::Counter => 3,
-        MetricType::Summary => 4,
-        MetricType::Untyped => 5,
-        MetricType::Histogram | MetricType::GaugeHistogram => 7,
-    }
-}
-
 /// The declaration of the value message in the `Metric` field `number`.
 pub fn schema_of(number: u32) -> &'static schema::Message {
     match number {
