@@ -197,12 +197,12 @@ fn outside_crates_stay_behind_their_fences() {
     for source in sources().iter().filter(|source| !source.is_test()) {
         let code = source.code();
         for (name, places) in FENCES {
-            let is_inside = |place: &&str| {
-                source.path == **place
+            let is_inside = |place: &str| {
+                source.path == *place
                     || source.path.starts_with(&format!("{place}/"))
-                    || source.module() == *place
+                    || source.module() == place
             };
-            if places.iter().any(|place| is_inside(&place)) {
+            if places.iter().any(|place| is_inside(place)) {
                 continue;
             }
             for line in lines_naming(&code, name) {
