@@ -154,3 +154,61 @@ impl Gateway {
         self.store.views()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::parse::protobuf::oracle::{self, Metric, MetricFamily, Plain};
+
+    const DELIMITED: &[u8] =
+        b"application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited";
+
+    fn gateway(check_consistency: bool) -> Gateway {
+        let settings = Settings { check_consistency, names: NameRules::Legacy };
+        Gateway::new(settings, Arc::new(Telemetry::new(1))).unwrap()
+    }
+
+    /// Pushes a family of type gauge with this one metric.
+    fn push(gateway: &Gateway, content_type: Option<&[u8]>, metric: Metric) -> Result<(), Refusal> {
+        let family = MetricFamily {
+            name: Some("m".into()),
+            r#type: Some(1),
+            metric: vec![metric],
+            ..Default::default()
+        };
+        let key = GroupingKey::new("j", []);
+        gateway.push(Mode::ReplaceGroup, &key, content_type, &oracle::encoded(&[family]).into(), Now::read())
+    }
+
+    fn gauge() -> Metric {
+        Metric { gauge: Some(Plain { value: Some(1.0) }), ..Default::default() }
+    }
+
+    fn untyped() -> Metric {
+        Metric { untyped: Some(Plain::default()), ..Default::default() }
+    }
+
+    #[test]
+    fn the_content_type_decides_how_a_body_is_read() {
+        let gateway = gateway(true);
+        assert!(push(&gateway, None, gauge()).unwrap_err().text.starts_with("text format parsing error"));
+        assert!(gateway.groups().is_empty());
+        assert_eq!(push(&gateway, Some(DELIMITED), gauge()), Ok(()));
+        assert_eq!(gateway.groups()[0].families()[0].name, "m");
+    }
+
+    #[test]
+    fn only_what_the_reference_finds_in_its_store_is_stamped() {
+        let checked = gateway(true);
+        assert_eq!(push(&checked, Some(DELIMITED), Metric::default()).unwrap_err().reason, Reason::Malformed);
+        assert!(checked.groups().is_empty());
+        assert_eq!(push(&checked, Some(DELIMITED), untyped()).unwrap_err().reason, Reason::Inconsistent);
+        assert!(!checked.groups()[0].last_push_successful());
+        assert!(checked.groups()[0].families().is_empty());
+
+        let unchecked = gateway(false);
+        assert!(push(&unchecked, Some(DELIMITED), Metric::default()).is_err());
+        assert_eq!(push(&unchecked, Some(DELIMITED), untyped()), Ok(()));
+        assert!(!unchecked.groups()[0].last_push_successful());
+    }
+}
