@@ -10,7 +10,7 @@ use bytes::Bytes;
 
 use crate::clock::Now;
 use crate::model::{Families, GroupingKey, NameRules, Reason, Refusal};
-use crate::parse::text;
+use crate::parse::{self, BodyFormat, protobuf, text};
 use crate::render::renderer::Renderer;
 use crate::store::Store;
 use crate::telemetry::Telemetry;
@@ -70,7 +70,8 @@ impl Gateway {
         &self.telemetry
     }
 
-    /// Applies one push whose `body` is decoded (no content coding left) and whole.
+    /// Applies one push whose `body` is decoded (no content coding left) and whole. The Content-Type
+    /// says what it is written in.
     ///
     /// # Errors
     ///
@@ -81,14 +82,15 @@ impl Gateway {
         &self,
         mode: Mode,
         key: &GroupingKey,
-        _content_type: Option<&[u8]>,
+        content_type: Option<&[u8]>,
         body: &Bytes,
         now: Now,
     ) -> Result<(), Refusal> {
-        if self.store.push_known(mode, key, body, now.wall) {
-            return Ok(());
-        }
-        let result = self.push_parsed(mode, key, body, now);
+        let result = match parse::format_of(content_type) {
+            BodyFormat::Text if self.store.push_known(mode, key, body, now.wall) => return Ok(()),
+            BodyFormat::Text => self.push_text(mode, key, body, now),
+            BodyFormat::Protobuf => self.push_protobuf(mode, key, body, now),
+        };
         if let Err(refusal) = &result {
             self.telemetry.count_refusal(refusal.reason);
             if refusal.reason == Reason::Inconsistent && !self.settings.check_consistency {
@@ -98,11 +100,27 @@ impl Gateway {
         result
     }
 
-    fn push_parsed(&self, mode: Mode, key: &GroupingKey, body: &Bytes, now: Now) -> Result<(), Refusal> {
+    fn push_text(&self, mode: Mode, key: &GroupingKey, body: &Bytes, now: Now) -> Result<(), Refusal> {
         let spare = SPARE.take().unwrap_or_default();
-        let families = text::parse(body, self.settings.names, spare)
-            .map_err(|error| Refusal::new(error.reason(), error.to_string()))?;
+        let families = text::parse(body, self.settings.names, spare)?;
         let result = self.store.push(mode, key, &families, Some(body), now.wall);
+        SPARE.set(Some(families.recycle()));
+        result
+    }
+
+    fn push_protobuf(&self, mode: Mode, key: &GroupingKey, body: &Bytes, now: Now) -> Result<(), Refusal> {
+        let spare = SPARE.take().unwrap_or_default();
+        let families = match protobuf::parse(body, self.settings.names, spare) {
+            Ok(families) => families,
+            Err(error) => {
+                // Found by the parser here, but by the store in the reference, which stamps it.
+                if error.reason() == Reason::Inconsistent {
+                    self.store.stamp_failure(key, now.wall);
+                }
+                return Err(error.into());
+            }
+        };
+        let result = self.store.push(mode, key, &families, None, now.wall);
         SPARE.set(Some(families.recycle()));
         result
     }
@@ -126,5 +144,64 @@ impl Gateway {
     /// Every group as it is now, sorted by grouping key.
     pub fn groups(&self) -> Vec<GroupView> {
         self.store.views()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::parse::protobuf::oracle::{self, Metric, MetricFamily, Plain};
+
+    const DELIMITED: &[u8] =
+        b"application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited";
+
+    fn gateway(check_consistency: bool) -> Gateway {
+        let settings =
+            Settings { check_consistency, names: NameRules::Legacy, exposition_cache_bytes: 1 << 20 };
+        Gateway::new(settings, Arc::new(Telemetry::new(1))).unwrap()
+    }
+
+    /// Pushes a family of type gauge with this one metric.
+    fn push(gateway: &Gateway, content_type: Option<&[u8]>, metric: Metric) -> Result<(), Refusal> {
+        let family = MetricFamily {
+            name: Some("m".into()),
+            r#type: Some(1),
+            metric: vec![metric],
+            ..Default::default()
+        };
+        let key = GroupingKey::new("j", []);
+        gateway.push(Mode::ReplaceGroup, &key, content_type, &oracle::encoded(&[family]).into(), Now::read())
+    }
+
+    fn gauge() -> Metric {
+        Metric { gauge: Some(Plain { value: Some(1.0) }), ..Default::default() }
+    }
+
+    fn untyped() -> Metric {
+        Metric { untyped: Some(Plain::default()), ..Default::default() }
+    }
+
+    #[test]
+    fn the_content_type_decides_how_a_body_is_read() {
+        let gateway = gateway(true);
+        assert!(push(&gateway, None, gauge()).unwrap_err().text.starts_with("text format parsing error"));
+        assert!(gateway.groups().is_empty());
+        assert_eq!(push(&gateway, Some(DELIMITED), gauge()), Ok(()));
+        assert_eq!(gateway.groups()[0].families()[0].name, "m");
+    }
+
+    #[test]
+    fn only_what_the_reference_finds_in_its_store_is_stamped() {
+        let checked = gateway(true);
+        assert_eq!(push(&checked, Some(DELIMITED), Metric::default()).unwrap_err().reason, Reason::Malformed);
+        assert!(checked.groups().is_empty());
+        assert_eq!(push(&checked, Some(DELIMITED), untyped()).unwrap_err().reason, Reason::Inconsistent);
+        assert!(!checked.groups()[0].last_push_successful());
+        assert!(checked.groups()[0].families().is_empty());
+
+        let unchecked = gateway(false);
+        assert!(push(&unchecked, Some(DELIMITED), Metric::default()).is_err());
+        assert_eq!(push(&unchecked, Some(DELIMITED), untyped()), Ok(()));
+        assert!(!unchecked.groups()[0].last_push_successful());
     }
 }

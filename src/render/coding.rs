@@ -35,6 +35,13 @@ pub struct Piece {
     plain_len: usize,
 }
 
+impl Piece {
+    /// How many bytes it stands for.
+    pub fn plain_len(&self) -> usize {
+        self.plain_len
+    }
+}
+
 /// Makes pieces; keeps its compressors, which are large, from one to the next.
 pub struct Coder {
     deflate: Compress,

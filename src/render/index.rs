@@ -12,43 +12,38 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use super::coding::{Coder, Piece};
 use super::heat::Heat;
-use super::negotiate::{Encoding, Form, Wanted};
-use super::own;
+use super::negotiate::Wanted;
 use super::owners::Owners;
 use super::segment::{Fragment, Segment};
-use super::text;
 use crate::model::MetricType;
-use crate::store::group::{Block, Group, GroupState};
+use crate::store::group::{Group, GroupState};
 use crate::store::series_id;
-use crate::store::shape::FamilyShape;
 use crate::store::times;
-use crate::telemetry::OwnFamily;
 
 /// [`Fragment::block`] of a line of one of the two push time families.
-const TIME: u32 = u32::MAX;
+pub(super) const TIME: u32 = u32::MAX;
 
 /// Numbers of the push time families, which are entered first and never removed.
-const PUSH_TIME: u32 = 0;
-const FAILURE_TIME: u32 = 1;
+pub(super) const PUSH_TIME: u32 = 0;
+pub(super) const FAILURE_TIME: u32 = 1;
 
 /// A family's place in the order, and its number.
 type Order = BTreeMap<(Box<str>, MetricType), u32>;
 
 #[derive(Debug)]
-struct FamilyIndex {
-    name: Box<str>,
-    kind: MetricType,
-    exotic: bool,
+pub(super) struct FamilyIndex {
+    pub(super) name: Box<str>,
+    pub(super) kind: MetricType,
+    pub(super) exotic: bool,
     /// Raised with each new family: the smaller, the older.
-    since: u64,
-    segments: Vec<Segment>,
+    pub(super) since: u64,
+    pub(super) segments: Vec<Segment>,
     /// Segments that may have room: those of quiet groups, and those of groups that change often.
     open: [Vec<u32>; 2],
-    fragments: usize,
+    pub(super) fragments: usize,
     /// The segment that begins with the header, and the help it shows if that is our own.
-    lead: Option<u32>,
+    pub(super) lead: Option<u32>,
 }
 
 /// Where a fragment is.
@@ -58,9 +53,9 @@ struct Place {
     segment: u32,
 }
 
-struct Record {
-    group: Arc<Group>,
-    state: GroupState,
+pub(super) struct Record {
+    pub(super) group: Arc<Group>,
+    pub(super) state: GroupState,
     /// The push time families, then the visible families in the order of [`GroupState::families`].
     places: Vec<Place>,
     heat: Heat,
@@ -73,12 +68,12 @@ pub struct Index {
     /// From a group's address to its number. The record keeps the group alive, so that the address
     /// stays its own.
     numbers: HashMap<usize, u32>,
-    families: Vec<Option<FamilyIndex>>,
+    pub(super) families: Vec<Option<FamilyIndex>>,
     free_families: Vec<u32>,
-    order: Order,
+    pub(super) order: Order,
     next_since: u64,
     /// Set where pushes are not checked against other groups.
-    owners: Option<Owners>,
+    pub(super) owners: Option<Owners>,
     /// Raised whenever something that is shown changes.
     version: u64,
     /// Raised with each scrape: the clock by which groups are found to change often.
@@ -149,7 +144,7 @@ impl Index {
         }
     }
 
-    fn record(&self, number: u32) -> &Record {
+    pub(super) fn record(&self, number: u32) -> &Record {
         self.groups[number as usize].as_ref().expect("numbers lead to records")
     }
 
@@ -408,67 +403,6 @@ impl Index {
         self.version
     }
 
-    /// The whole exposition as `wanted`, our own families among the pushed ones.
-    pub fn expose(&mut self, wanted: Wanted, own: &[OwnFamily], coder: &mut Coder) -> Vec<Piece> {
-        let shown = self.shown(own);
-        let mut out = Pieces { wanted, coder, own: Vec::new(), pieces: Vec::new() };
-        let mut own = own.iter().peekable();
-        for number in shown {
-            let mut family = self.families[number as usize].take().expect("numbers lead to families");
-            while let Some(before) = own.next_if(|own| *own.name < *family.name) {
-                own::write_family(&mut out.own, wanted.form, before, true);
-            }
-            let same = own.next_if(|own| *own.name == *family.name);
-            self.expose_family(&mut family, same, &mut out);
-            if let Some(same) = same {
-                own::write_family(&mut out.own, wanted.form, same, false);
-            }
-            self.families[number as usize] = Some(family);
-        }
-        own.for_each(|own| own::write_family(&mut out.own, wanted.form, own, true));
-        out.end_own();
-        out.pieces
-    }
-
-    fn expose_family(&self, family: &mut FamilyIndex, own: Option<&OwnFamily>, out: &mut Pieces<'_>) {
-        let lead = family.segments.iter().position(|s| !s.fragments.is_empty()).map(|at| at as u32);
-        if lead != family.lead {
-            for lead in [family.lead, lead].into_iter().flatten() {
-                family.segments[lead as usize].touch();
-            }
-            family.lead = lead;
-        }
-        let form = out.wanted.form;
-        for (at, segment) in family.segments.iter_mut().enumerate() {
-            if segment.fragments.is_empty() {
-                continue;
-            }
-            let wanted = segment.kept_as(out.wanted, family.exotic);
-            if let Some(piece) = segment.kept(wanted) {
-                out.push(piece.clone());
-                continue;
-            }
-            let plain = Wanted { encoding: Encoding::Identity, ..wanted };
-            let text = segment.kept(plain).map(|piece| piece.bytes.clone()).unwrap_or_else(|| {
-                let mut text = Vec::with_capacity(segment.bytes + segment.bytes / 8 + 256);
-                if lead == Some(at as u32) {
-                    let help = own.map(|own| own.help);
-                    let help = help.or_else(|| self.help(family.kind, &family.name, &segment.fragments));
-                    text::write_header(&mut text, &family.name, help, family.kind, form.escaping);
-                }
-                for fragment in &segment.fragments {
-                    self.write_fragment(&mut text, form, &family.name, fragment);
-                }
-                text.shrink_to_fit();
-                text.into()
-            });
-            let piece = out.coder.piece(text, wanted.encoding);
-            // Only what is asked for is kept: where scrapers take gzip, no plain text stays.
-            segment.keep(wanted, piece.clone());
-            out.push(piece);
-        }
-    }
-
     /// Forgets the bytes kept for answers that `stays` does not name.
     pub fn forget(&mut self, stays: impl Fn(Wanted) -> bool) {
         for segment in self.families.iter_mut().flatten().flat_map(|family| &mut family.segments) {
@@ -480,107 +414,6 @@ impl Index {
     pub fn kept_bytes(&self) -> usize {
         let families = self.families.iter().flatten();
         families.flat_map(|family| &family.segments).map(Segment::kept_bytes).sum()
-    }
-
-    /// The families to show, in order: all of them, except where unchecked pushes contradict.
-    fn shown(&self, own: &[OwnFamily]) -> Vec<u32> {
-        let index =
-            |number: &u32| self.families[*number as usize].as_ref().expect("numbers lead to families");
-        let filled = self.order.values().copied().filter(|number| index(number).fragments > 0);
-        if self.owners.is_none() {
-            return filled.collect();
-        }
-        let mut shown: Vec<u32> = Vec::new();
-        for number in filled {
-            let family = index(&number);
-            let own_kind = own.binary_search_by(|own| own.name.cmp(&family.name)).map(|at| own[at].kind);
-            if own_kind.is_ok_and(|kind| kind != family.kind) {
-                continue;
-            }
-            match shown.last_mut() {
-                Some(last) if index(last).name == family.name => {
-                    if family.since < index(last).since {
-                        *last = number;
-                    }
-                }
-                _ => shown.push(number),
-            }
-        }
-        // A name that is also a line of a summary or histogram gives way to it.
-        let collides = |family: &FamilyIndex| {
-            ["_sum", "_count", "_bucket"].iter().any(|suffix| {
-                let Some(stem) = family.name.strip_suffix(suffix) else { return false };
-                shown.iter().any(|other| {
-                    let other = index(other);
-                    let lines = match other.kind {
-                        MetricType::Summary => *suffix != "_bucket",
-                        kind => kind.has_buckets(),
-                    };
-                    *other.name == *stem && lines
-                })
-            })
-        };
-        shown.iter().copied().filter(|number| !collides(index(number))).collect()
-    }
-
-    /// The help in force: that of the first group that brings one.
-    fn help<'i>(&'i self, kind: MetricType, name: &str, fragments: &[Fragment]) -> Option<&'i str> {
-        if kind == MetricType::Gauge && name == times::PUSH_TIME {
-            return Some(times::PUSH_TIME_HELP);
-        }
-        if kind == MetricType::Gauge && name == times::PUSH_FAILURE_TIME {
-            return Some(times::PUSH_FAILURE_TIME_HELP);
-        }
-        fragments.iter().find_map(|fragment| {
-            let (_, block, family) = self.family_of(fragment);
-            block.shape.help(family)
-        })
-    }
-
-    fn family_of(&self, fragment: &Fragment) -> (&Record, &Block, &FamilyShape) {
-        let record = self.record(fragment.group);
-        let block = &record.state.blocks[fragment.block as usize].block;
-        (record, block, &block.shape.families()[fragment.family as usize])
-    }
-
-    fn write_fragment(&self, out: &mut Vec<u8>, form: Form, name: &str, fragment: &Fragment) {
-        if fragment.block == TIME {
-            let Record { group, state, .. } = self.record(fragment.group);
-            let time = if name == times::PUSH_TIME { state.push_time } else { state.failure_time };
-            text::write_time(out, name, group, time.seconds(), form.escaping);
-            return;
-        }
-        let (record, block, family) = self.family_of(fragment);
-        let shown = |position| {
-            self.owners.as_ref().is_none_or(|owners| {
-                owners.shows(series_id(name, &block.shape, position, &record.group), fragment.group)
-            })
-        };
-        text::write_fragment(out, &record.group, block, family, form.escaping, shown);
-    }
-}
-
-/// An exposition in the making.
-struct Pieces<'c> {
-    wanted: Wanted,
-    coder: &'c mut Coder,
-    /// Text of our own families since the last pushed one.
-    own: Vec<u8>,
-    pieces: Vec<Piece>,
-}
-
-impl Pieces<'_> {
-    fn push(&mut self, piece: Piece) {
-        self.end_own();
-        self.pieces.push(piece);
-    }
-
-    /// Makes one piece of our own families that stand together.
-    fn end_own(&mut self) {
-        if !self.own.is_empty() {
-            let text = std::mem::take(&mut self.own).into();
-            self.pieces.push(self.coder.piece(text, self.wanted.encoding));
-        }
     }
 }
 

@@ -7,11 +7,14 @@
 
 mod coding;
 mod crc;
+mod expose;
 mod heat;
 mod index;
 pub mod negotiate;
 mod own;
 mod owners;
+mod protobuf;
+mod prototext;
 pub mod renderer;
 mod segment;
 pub mod text;

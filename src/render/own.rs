@@ -1,19 +1,32 @@
-//! Our own metric families as text.
+//! Our own metric families among the pushed ones.
 
-use super::negotiate::Form;
+use bytes::Bytes;
+
+use super::negotiate::{Form, Format};
+use super::protobuf;
 use super::text::write_header;
 use crate::format::escape;
 use crate::format::float::write_float;
 use crate::telemetry::{OwnFamily, OwnSeries, OwnValue};
 
-/// Writes one of our own families, with its header or without; nothing if it has no series.
-pub fn write_family(out: &mut Vec<u8>, form: Form, family: &OwnFamily, header: bool) {
+/// Writes one of our own families whole; nothing if it has no series.
+pub fn write_family(out: &mut Vec<u8>, form: Form, family: &OwnFamily) {
     if family.series.is_empty() {
         return;
     }
-    if header {
+    if form.format == Format::Text {
         write_header(out, family.name, Some(family.help), family.kind, form.escaping);
+        write_lines(out, family);
+        return;
     }
+    let metrics = metrics(family);
+    let help = Some(family.help);
+    out.extend_from_slice(&protobuf::head(family.name, help, family.kind, form.escaping, metrics.len()));
+    out.extend_from_slice(&metrics);
+}
+
+/// Writes the lines of one of our own families.
+pub fn write_lines(out: &mut Vec<u8>, family: &OwnFamily) {
     for series in &family.series {
         match &series.value {
             OwnValue::Plain(value) => line(out, family.name, "", series, None, *value),
@@ -26,6 +39,23 @@ pub fn write_family(out: &mut Vec<u8>, form: Form, family: &OwnFamily, header: b
             }
         }
     }
+}
+
+/// The series of one of our own families as `metric` fields of its message.
+pub fn metrics(family: &OwnFamily) -> Bytes {
+    let mut writer = protobuf::Writer::default();
+    for series in &family.series {
+        for (name, value) in &series.labels {
+            writer.label(name, value);
+        }
+        match &series.value {
+            OwnValue::Plain(value) => writer.plain(family.kind, *value),
+            OwnValue::Summary { quantiles, sum, count } => {
+                writer.summary(quantiles.iter().copied(), *sum, *count);
+            }
+        }
+    }
+    writer.finish().into()
 }
 
 fn line(out: &mut Vec<u8>, name: &str, suffix: &str, series: &OwnSeries, quantile: Option<f64>, value: f64) {

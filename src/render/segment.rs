@@ -40,6 +40,11 @@ impl Segment {
         Segment { hot, ..Segment::default() }
     }
 
+    /// Whether it shows nothing. A family pushed without series has a fragment, but nothing to show.
+    pub fn is_empty(&self) -> bool {
+        self.bytes == 0
+    }
+
     pub fn has_room(&self) -> bool {
         self.bytes < SEGMENT_BYTES
     }

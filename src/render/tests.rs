@@ -18,6 +18,7 @@ use crate::model::{Families, GroupingKey, NameRules};
 use crate::parse::text;
 use crate::store::view::{GroupView, ValueView};
 use crate::store::{Mode, Store};
+use crate::telemetry::OwnFamily;
 
 #[derive(Clone, Debug)]
 enum Op {
@@ -185,20 +186,24 @@ fn sorted(exposition: &str) -> String {
     out
 }
 
-fn exposed(index: &mut Index, escaping: Escaping) -> String {
-    let form = Form { format: Format::Text, escaping };
-    let coded = |index: &mut Index, encoding| {
-        let pieces = index.expose(Wanted { form, encoding }, &[], &mut Coder::default());
+/// The exposition, held to be the same in every coding, whichever of them is asked for first.
+pub fn exposed_as(index: &mut Index, form: Form, own: &[OwnFamily]) -> Vec<u8> {
+    let mut coded = |encoding| {
+        let pieces = index.expose(Wanted { form, encoding }, own, &mut Coder::default());
         stitch(&pieces, encoding).concat()
     };
-    let plain = coded(index, Encoding::Identity);
-    // Every coding gives the same text, whichever of them was asked for first.
+    let gzip = coded(Encoding::Gzip);
+    let plain = coded(Encoding::Identity);
     let mut gunzipped = Vec::new();
-    let gzip = coded(index, Encoding::Gzip);
     flate2::bufread::GzDecoder::new(&gzip[..]).read_to_end(&mut gunzipped).unwrap();
     assert_eq!(gunzipped, plain);
-    assert_eq!(zstd::stream::decode_all(&coded(index, Encoding::Zstd)[..]).unwrap(), plain);
+    assert_eq!(zstd::stream::decode_all(&coded(Encoding::Zstd)[..]).unwrap(), plain);
     index.end_round();
+    plain
+}
+
+fn exposed(index: &mut Index, escaping: Escaping) -> String {
+    let plain = exposed_as(index, Form { format: Format::Text, escaping }, &[]);
     String::from_utf8(plain).unwrap()
 }
 
