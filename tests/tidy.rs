@@ -48,6 +48,7 @@ const FENCES: &[(&str, &[&str])] = &[
 
 /// Files that may hold `unsafe`, with the reason.
 const UNSAFE: &[(&str, &str)] = &[
+    ("main.rs", "names the symbol from which the allocator reads its settings"),
     ("store/published.rs", "reclaims replaced group states by epochs"),
     ("http/outbox.rs", "hands shared slices to the kernel as one vectored write"),
     ("http/watch.rs", "shuts down a socket that another task of the thread owns"),
