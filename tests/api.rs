@@ -156,10 +156,8 @@ fn a_family_has_the_time_of_the_push_that_brought_it() {
 
 #[test]
 fn status_shows_build_flags_and_start() {
-    let flags =
-        ["--web.enable-admin-api", "--log.level=warn", "--persistence.interval=90s", "--web.route-prefix=p/"];
-    // The port is free to choose; warnings only would hide the line that names it.
-    let server = Server::start(&[&flags[..1], &flags[2..]].concat());
+    let server =
+        Server::start(&["--web.enable-admin-api", "--persistence.interval=90s", "--web.route-prefix=p/"]);
     let status = server.api("/p/api/v1/status");
     assert!(is_time(&status["start_time"]), "{status}");
     for key in ["branch", "buildDate", "buildUser", "goVersion", "revision", "version"] {
