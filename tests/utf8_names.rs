@@ -140,7 +140,7 @@ fn names_that_stay_refused() {
         ("{\"\"} 1\n", r#"invalid label name for metric """#),
         ("é 1\n", "invalid metric name"),
         ("m{\"__name__\"=\"x\"} 1\n", r#"label name "__name__" is reserved"#),
-        ("{\"a\",\"b\"} 1\n", r#"multiple metric names for metric "b""#),
+        ("{\"a\",\"b\"} 1\n", r#"multiple metric names for metric "a""#),
     ] {
         let answer = server.put("/metrics/job/j", body);
         assert_eq!(
