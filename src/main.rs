@@ -64,10 +64,12 @@ fn server_config(config: Config) -> ServerConfig {
             write_deadline: limits.write_deadline,
             idle_deadline: limits.idle_deadline,
             body_bytes_max: limits.body_bytes,
+            decoded_bytes_max: limits.decoded_bytes,
             connections_max: limits.connections,
             ..HttpConfig::default()
         },
         info: Arc::new(config.info),
+        push_status: config.push_status,
     }
 }
 

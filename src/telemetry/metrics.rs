@@ -34,8 +34,14 @@ struct StoreFigures {
 pub(super) const PUSH_METHODS: [&str; 2] = ["post", "put"];
 
 /// All reasons in order of their index.
-pub(super) const REASONS: [Reason; 5] =
-    [Reason::BadKey, Reason::Malformed, Reason::Inconsistent, Reason::TooLarge, Reason::UnsupportedEncoding];
+pub(super) const REASONS: [Reason; 6] = [
+    Reason::BadKey,
+    Reason::Malformed,
+    Reason::Inconsistent,
+    Reason::TooLarge,
+    Reason::UnsupportedEncoding,
+    Reason::Overloaded,
+];
 
 #[derive(Default)]
 struct Counters {
@@ -163,6 +169,7 @@ fn index_of(reason: Reason) -> usize {
         Reason::Inconsistent => 2,
         Reason::TooLarge => 3,
         Reason::UnsupportedEncoding => 4,
+        Reason::Overloaded => 5,
     }
 }
 
