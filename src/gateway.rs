@@ -10,7 +10,7 @@ use bytes::Bytes;
 
 use crate::clock::Now;
 use crate::model::{Families, GroupingKey, NameRules, Reason, Refusal};
-use crate::parse::text;
+use crate::parse::{self, BodyFormat, protobuf, text};
 use crate::render::renderer::{Renderer, Slices};
 use crate::store::Store;
 use crate::telemetry::Telemetry;
@@ -76,7 +76,8 @@ impl Gateway {
         &self.telemetry
     }
 
-    /// Applies one push whose `body` is decoded (no content coding left) and whole.
+    /// Applies one push whose `body` is decoded (no content coding left) and whole. The Content-Type
+    /// says what it is written in.
     ///
     /// # Errors
     ///
@@ -87,14 +88,15 @@ impl Gateway {
         &self,
         mode: Mode,
         key: &GroupingKey,
-        _content_type: Option<&[u8]>,
+        content_type: Option<&[u8]>,
         body: &Bytes,
         now: Now,
     ) -> Result<(), Refusal> {
-        if self.store.push_known(mode, key, body, now.wall) {
-            return Ok(());
-        }
-        let result = self.push_parsed(mode, key, body, now);
+        let result = match parse::format_of(content_type) {
+            BodyFormat::Text if self.store.push_known(mode, key, body, now.wall) => return Ok(()),
+            BodyFormat::Text => self.push_text(mode, key, body, now),
+            BodyFormat::Protobuf => self.push_protobuf(mode, key, body, now),
+        };
         if let Err(refusal) = &result {
             self.telemetry.count_refusal(refusal.reason);
             if refusal.reason == Reason::Inconsistent && !self.settings.check_consistency {
@@ -104,11 +106,27 @@ impl Gateway {
         result
     }
 
-    fn push_parsed(&self, mode: Mode, key: &GroupingKey, body: &Bytes, now: Now) -> Result<(), Refusal> {
+    fn push_text(&self, mode: Mode, key: &GroupingKey, body: &Bytes, now: Now) -> Result<(), Refusal> {
         let spare = SPARE.take().unwrap_or_default();
-        let families = text::parse(body, self.settings.names, spare)
-            .map_err(|error| Refusal::new(error.reason(), error.to_string()))?;
+        let families = text::parse(body, self.settings.names, spare)?;
         let result = self.store.push(mode, key, &families, Some(body), now.wall);
+        SPARE.set(Some(families.recycle()));
+        result
+    }
+
+    fn push_protobuf(&self, mode: Mode, key: &GroupingKey, body: &Bytes, now: Now) -> Result<(), Refusal> {
+        let spare = SPARE.take().unwrap_or_default();
+        let families = match protobuf::parse(body, self.settings.names, spare) {
+            Ok(families) => families,
+            Err(error) => {
+                // Found by the parser here, but by the store in the reference, which stamps it.
+                if error.reason() == Reason::Inconsistent {
+                    self.store.stamp_failure(key, now.wall);
+                }
+                return Err(error.into());
+            }
+        };
+        let result = self.store.push(mode, key, &families, None, now.wall);
         SPARE.set(Some(families.recycle()));
         result
     }

@@ -286,11 +286,12 @@ impl Control {
     /// Closes all listeners together, since each that closes alone resets what waits in its queue while
     /// the kernel still hands connections to the others.
     fn stop_workers(&mut self) {
-        self.stop.request();
         for listener in self.siblings.drain(..) {
             // Fails only if it is closed already.
             let _ = socket2::SockRef::from(&listener).shutdown(Shutdown::Both);
         }
+        // Only now: whoever sees a connection ended by the stop finds the port closed as well.
+        self.stop.request();
     }
 }
 

@@ -6,7 +6,8 @@ use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::time::Duration;
 
-use support::{Echo, exchange, exchange_slowly, read_answer, short_deadlines, with_server};
+use floodway::http::config::HttpConfig;
+use support::{Echo, connect, exchange, exchange_slowly, read_answer, short_deadlines, with_server};
 
 const CLOSE: &str = "Connection: close\r\n";
 
@@ -84,7 +85,7 @@ fn many_slices_arrive_whole() {
 #[test]
 fn the_interim_answer_comes_only_if_the_body_is_wanted() {
     with_server(Echo::default(), |server| {
-        let mut client = TcpStream::connect(server).unwrap();
+        let mut client = connect(server);
         client
             .write_all(b"PUT /a HTTP/1.1\r\nHost: h\r\nExpect: 100-Continue\r\nContent-Length: 4\r\n\r\n")
             .unwrap();
@@ -169,7 +170,7 @@ fn broken_bodies_are_refused_and_never_reach_the_service() {
             (format!("{chunked}3\r\nab"), "body ended early\n"),
             ("PUT /a HTTP/1.1\r\nHost: h\r\nContent-Length: 9\r\n\r\nabc".to_owned(), "body ended early\n"),
         ] {
-            let mut client = TcpStream::connect(server).unwrap();
+            let mut client = connect(server);
             client.write_all(request.as_bytes()).unwrap();
             client.shutdown(Shutdown::Write).unwrap();
             let mut answer = String::new();
@@ -219,7 +220,7 @@ fn slow_requests_are_ended() {
                 "HTTP/1.1 408 Request Timeout\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n\r\n408 Request Timeout",
             ),
         ] {
-            let mut client = TcpStream::connect(server).unwrap();
+            let mut client = connect(server);
             client.write_all(request.as_bytes()).unwrap();
             let mut text = String::new();
             client.read_to_string(&mut text).unwrap();
@@ -229,7 +230,7 @@ fn slow_requests_are_ended() {
             "PUT /a HTTP/1.1\r\nHost: h\r\nContent-Length: 9\r\n\r\nabc",
             "PUT /a HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n3\r\n",
         ] {
-            let mut client = TcpStream::connect(server).unwrap();
+            let mut client = connect(server);
             client.write_all(request.as_bytes()).unwrap();
             let mut text = String::new();
             client.read_to_string(&mut text).unwrap();
@@ -243,7 +244,7 @@ fn slow_requests_are_ended() {
 fn a_client_that_does_not_read_is_cut() {
     let echo = Echo { http: short_deadlines(), ..Echo::default() };
     with_server(echo, |server| {
-        let mut client = TcpStream::connect(server).unwrap();
+        let mut client = connect(server);
         for _ in 0..20 {
             client.write_all(b"GET /slices HTTP/1.1\r\nHost: h\r\n\r\n").unwrap();
         }
@@ -260,18 +261,15 @@ fn a_client_that_does_not_read_is_cut() {
 
 #[test]
 fn the_oldest_quiet_connection_makes_room() {
-    let mut http = floodway::http::config::HttpConfig::default();
-    http.connections_max = 2;
+    let http = HttpConfig { connections_max: 2, ..HttpConfig::default() };
     let echo = Echo { http, workers: 1 };
     with_server(echo, |server| {
-        let mut first = TcpStream::connect(server).unwrap();
+        let mut first = connect(server);
         first.write_all(put("/1", "", "").as_bytes()).unwrap();
         read_answer(&mut first);
-        // The order of being quiet counts in sweeps.
-        std::thread::sleep(Duration::from_millis(300));
         let mut others: Vec<TcpStream> = Vec::new();
         for number in 2..4 {
-            let mut client = TcpStream::connect(server).unwrap();
+            let mut client = connect(server);
             client.write_all(put(&format!("/{number}"), "", "").as_bytes()).unwrap();
             assert!(read_answer(&mut client).ends_with(&format!("PUT /{number} ;")));
             others.push(client);
@@ -291,10 +289,10 @@ fn a_fault_in_one_request_ends_only_its_connection() {
 #[test]
 fn stopping_answers_what_is_in_flight() {
     with_server(Echo::default(), |server| {
-        let mut quiet = TcpStream::connect(server).unwrap();
+        let mut quiet = connect(server);
         quiet.write_all(put("/a", "", "").as_bytes()).unwrap();
         read_answer(&mut quiet);
-        let mut busy = TcpStream::connect(server).unwrap();
+        let mut busy = connect(server);
         busy.write_all(b"PUT /b HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\n\r\nbo").unwrap();
         // The server must have seen the busy one before it is told to stop.
         std::thread::sleep(Duration::from_millis(200));

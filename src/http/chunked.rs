@@ -10,7 +10,7 @@ const LINE_BYTES_MAX: usize = 4 * 1024;
 const SKIPPED_BYTES_MAX: usize = 64 * 1024;
 
 /// A body in progress.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct ChunkDecoder {
     state: State,
     /// Bytes of data left in the current chunk; while its size is read, the size so far.
@@ -20,8 +20,9 @@ pub struct ChunkDecoder {
     skipped: usize,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum State {
+    #[default]
     Size,
     Extension,
     SizeFeed,
@@ -44,10 +45,6 @@ const BAD_END: BadChunk = BadChunk("malformed chunked encoding");
 const TOO_MUCH: BadChunk = BadChunk("chunk extensions or trailers are too long");
 
 impl ChunkDecoder {
-    pub fn new() -> ChunkDecoder {
-        ChunkDecoder { state: State::Size, left: 0, line: 0, skipped: 0 }
-    }
-
     pub fn is_done(&self) -> bool {
         self.state == State::Done
     }
@@ -132,7 +129,7 @@ mod tests {
 
     /// The data, how many bytes were taken, and whether the body ended; or the error.
     fn decode(pieces: &[&[u8]]) -> Result<(Vec<u8>, usize, bool), BadChunk> {
-        let mut decoder = ChunkDecoder::new();
+        let mut decoder = ChunkDecoder::default();
         let mut body = Vec::new();
         let mut taken = 0;
         for piece in pieces {

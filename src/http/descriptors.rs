@@ -12,11 +12,12 @@ pub fn for_connections() -> usize {
         return 1024 - RESERVED_DESCRIPTORS;
     }
     let raised = libc::rlimit { rlim_cur: limit.rlim_max, ..limit };
-    // SAFETY: the call reads one `rlimit` from the place it is given.
-    if limit.rlim_cur < limit.rlim_max
-        && unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const raised) } == 0
-    {
-        limit = raised;
+    if limit.rlim_cur < limit.rlim_max {
+        // SAFETY: the call reads one `rlimit` from the place it is given.
+        let outcome = unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const raised) };
+        if outcome == 0 {
+            limit = raised;
+        }
     }
     usize::try_from(limit.rlim_cur).unwrap_or(usize::MAX).saturating_sub(RESERVED_DESCRIPTORS).max(1)
 }

@@ -266,7 +266,8 @@ impl<'h> Head<'h> {
         };
         match host {
             None if !framing.http10 && self.method != b"CONNECT" => Err(HeadError::NO_HOST),
-            Some(host) if !is_host(host) && !(framing.http10 && host.is_empty()) => Err(HeadError::BAD_HOST),
+            Some(b"") if framing.http10 => Ok(()),
+            Some(host) if !is_host(host) => Err(HeadError::BAD_HOST),
             _ => Ok(()),
         }
     }

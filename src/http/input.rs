@@ -105,10 +105,8 @@ impl<'w, S: AsyncReadRent + AsyncWriteRent> Wire<'w, S> {
                 self.input.advance(2);
             }
             let lone_return = !begun && &self.input[..] == b"\r";
-            if !lone_return {
-                if let Some(end) = scan.advance(&self.input).map_err(NoHead::Bad)? {
-                    return Ok(self.input.split_to(end).freeze());
-                }
+            if !lone_return && let Some(end) = scan.advance(&self.input).map_err(NoHead::Bad)? {
+                return Ok(self.input.split_to(end).freeze());
             }
             self.flush().await?;
             if self.input.is_empty() {
@@ -151,7 +149,7 @@ impl<'w, S: AsyncReadRent + AsyncWriteRent> Wire<'w, S> {
                 _ => Err(too_large),
             },
             BodyLength::Chunked => {
-                let mut decoder = ChunkDecoder::new();
+                let mut decoder = ChunkDecoder::default();
                 let mut body = BytesMut::new();
                 self.ask(ask_first);
                 self.wait(Phase::Reading, self.config.body_deadline);
@@ -223,7 +221,7 @@ impl<'w, S: AsyncReadRent + AsyncWriteRent> Wire<'w, S> {
                 }
             }
             BodyLength::Chunked => {
-                let mut decoder = ChunkDecoder::new();
+                let mut decoder = ChunkDecoder::default();
                 let mut length = 0;
                 self.wait(Phase::Reading, self.config.body_deadline);
                 loop {
@@ -284,7 +282,7 @@ impl<'w, S: AsyncReadRent + AsyncWriteRent> Wire<'w, S> {
     }
 
     fn wait(&self, phase: Phase, limit: Duration) {
-        self.slot.wait(phase, self.watch.now(), limit);
+        self.watch.wait(self.slot, phase, limit);
     }
 
     /// Reads once into the buffer; 0 is the end.

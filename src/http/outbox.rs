@@ -123,7 +123,7 @@ impl Outbox {
             // A wait that is under way goes on.
             return Ok(());
         }
-        let wait = || slot.wait(Phase::Writing, watch.now(), config.write_deadline);
+        let wait = || watch.wait(slot, Phase::Writing, config.write_deadline);
         if self.slices.is_empty() {
             let mut text = std::mem::take(&mut self.text);
             let mut written = 0;

@@ -81,10 +81,10 @@ impl Routes {
             let answer = if method == b"OPTIONS" { Answer::empty(200) } else { Answer::empty(400).closing() };
             return Router::Answered(answer);
         }
-        if method != b"CONNECT" {
-            if let Some(clean) = cleaned(&target.path) {
-                return Router::Answered(redirect::to_clean(method, &clean, target));
-            }
+        if method != b"CONNECT"
+            && let Some(clean) = cleaned(&target.path)
+        {
+            return Router::Answered(redirect::to_clean(method, &clean, target));
         }
         let api =
             target.path.strip_prefix(self.prefix.as_bytes()).and_then(|path| path.strip_prefix(b"/api/v1"));

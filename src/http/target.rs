@@ -43,16 +43,16 @@ impl<'h> Target<'h> {
         if raw[0] == b'/' {
             return Target::of_path(None, raw);
         }
-        if let Some(colon) = scheme_end(raw) {
-            if let Some(rest) = raw[colon + 1..].strip_prefix(b"//") {
-                let authority_end =
-                    rest.iter().position(|byte| matches!(byte, b'/' | b'?')).unwrap_or(rest.len());
-                let (authority, rest) = rest.split_at(authority_end);
-                if !is_host(authority) {
-                    return Err(BadTarget);
-                }
-                return Target::of_path(Some((&raw[..colon], authority)), rest);
+        if let Some(colon) = scheme_end(raw)
+            && let Some(rest) = raw[colon + 1..].strip_prefix(b"//")
+        {
+            let authority_end =
+                rest.iter().position(|byte| matches!(byte, b'/' | b'?')).unwrap_or(rest.len());
+            let (authority, rest) = rest.split_at(authority_end);
+            if !is_host(authority) {
+                return Err(BadTarget);
             }
+            return Target::of_path(Some((&raw[..colon], authority)), rest);
         }
         if connect && is_host(raw) {
             return Ok(Target { origin: None, path: Cow::Borrowed(b""), query: None, asterisk: false });
@@ -146,9 +146,11 @@ pub fn cleaned(path: &[u8]) -> Option<Vec<u8>> {
 
 fn is_clean(path: &[u8]) -> bool {
     path.first() == Some(&b'/')
-        && memchr_iter(b'/', path).all(|slash| match &path[slash + 1..] {
-            [b'/', ..] | [b'.'] | [b'.', b'/', ..] | [b'.', b'.'] | [b'.', b'.', b'/', ..] => false,
-            _ => true,
+        && !memchr_iter(b'/', path).any(|slash| {
+            matches!(
+                path[slash + 1..],
+                [b'/', ..] | [b'.'] | [b'.', b'/', ..] | [b'.', b'.'] | [b'.', b'.', b'/', ..]
+            )
         })
 }
 

@@ -25,6 +25,8 @@ pub struct Watch {
     date: Cell<[u8; DATE_BYTES]>,
     date_second: Cell<u64>,
     stopping: Cell<bool>,
+    /// Waits begun so far: it orders them where the clock is too coarse.
+    waits: Cell<u64>,
     slots: RefCell<Slots>,
 }
 
@@ -39,6 +41,8 @@ pub struct Slot {
     fd: RawFd,
     phase: Cell<Phase>,
     deadline: Cell<Instant>,
+    /// Which wait of the watch this is.
+    turn: Cell<u64>,
     expired: Cell<bool>,
 }
 
@@ -68,6 +72,7 @@ impl Watch {
             date: Cell::new([b' '; DATE_BYTES]),
             date_second: Cell::new(u64::MAX),
             stopping: Cell::new(false),
+            waits: Cell::new(0),
             slots: RefCell::default(),
         };
         watch.read_clocks();
@@ -80,6 +85,7 @@ impl Watch {
             fd,
             phase: Cell::new(Phase::Working),
             deadline: Cell::new(self.now.get()),
+            turn: Cell::new(0),
             expired: Cell::new(false),
         });
         let mut slots = self.slots.borrow_mut();
@@ -95,6 +101,15 @@ impl Watch {
     pub fn connections(&self) -> usize {
         let slots = self.slots.borrow();
         slots.all.len() - slots.free.len()
+    }
+
+    /// Begins a wait of `slot` that may last for `limit`.
+    pub fn wait(&self, slot: &Slot, phase: Phase, limit: Duration) {
+        self.waits.set(self.waits.get() + 1);
+        slot.turn.set(self.waits.get());
+        slot.phase.set(phase);
+        slot.deadline.set(self.now.get() + limit);
+        slot.expired.set(false);
     }
 
     /// The worker's clock: as old as the last sweep at most.
@@ -148,7 +163,7 @@ impl Watch {
             .iter()
             .flatten()
             .filter(|slot| slot.phase.get() == Phase::Idle && !slot.expired.get())
-            .min_by_key(|slot| slot.deadline.get());
+            .min_by_key(|slot| slot.turn.get());
         oldest.inspect(|slot| slot.expire()).is_some()
     }
 
@@ -162,13 +177,6 @@ impl Watch {
 }
 
 impl Slot {
-    /// Begins a wait that may last until `limit` after `now`.
-    pub fn wait(&self, phase: Phase, now: Instant, limit: Duration) {
-        self.phase.set(phase);
-        self.deadline.set(now + limit);
-        self.expired.set(false);
-    }
-
     /// Ends the wait: what follows is our own work.
     pub fn work(&self) {
         self.phase.set(Phase::Working);
@@ -241,10 +249,10 @@ mod tests {
         let (mut ours, _theirs) = UnixStream::pair().unwrap();
         let watch = Watch::new();
         let slot = watch.register(ours.as_raw_fd());
-        slot.wait(Phase::Reading, watch.now(), Duration::from_secs(3600));
+        watch.wait(&slot, Phase::Reading, Duration::from_secs(3600));
         watch.sweep();
         assert!(!slot.is_expired());
-        slot.wait(Phase::Reading, watch.now(), Duration::ZERO);
+        watch.wait(&slot, Phase::Reading, Duration::ZERO);
         watch.sweep();
         assert!(slot.is_expired());
         assert_eq!(ours.read(&mut [0]).unwrap(), 0);
@@ -256,7 +264,7 @@ mod tests {
     fn own_work_has_no_deadline() {
         let watch = Watch::new();
         let slot = watch.register(-1);
-        slot.wait(Phase::Writing, watch.now(), Duration::ZERO);
+        watch.wait(&slot, Phase::Writing, Duration::ZERO);
         slot.work();
         watch.sweep();
         assert!(!slot.is_expired());
@@ -266,9 +274,9 @@ mod tests {
     fn stopping_and_shedding_pick_quiet_connections() {
         let watch = Watch::new();
         let (old, young, busy) = (watch.register(-1), watch.register(-1), watch.register(-1));
-        old.wait(Phase::Idle, watch.now(), Duration::from_secs(50));
-        young.wait(Phase::Idle, watch.now(), Duration::from_secs(60));
-        busy.wait(Phase::Reading, watch.now(), Duration::from_secs(10));
+        watch.wait(&old, Phase::Idle, Duration::from_secs(50));
+        watch.wait(&young, Phase::Idle, Duration::from_secs(60));
+        watch.wait(&busy, Phase::Reading, Duration::from_secs(10));
         assert!(watch.end_oldest_idle());
         assert!(old.is_expired() && !young.is_expired());
         watch.stop();

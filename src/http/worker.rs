@@ -6,6 +6,7 @@
 use std::cell::Cell;
 use std::io;
 use std::net::TcpListener;
+use std::os::fd::AsRawFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::rc::Rc;
@@ -20,7 +21,7 @@ use monoio::{FusionDriver, FusionRuntime, IoUringDriver, LegacyDriver, RuntimeBu
 use super::config::HttpConfig;
 use super::connection;
 use super::service::Service;
-use super::watch::{SWEEP_INTERVAL, Watch};
+use super::watch::{Registration, SWEEP_INTERVAL, Watch};
 
 /// Pause after a failed accept: out of descriptors or memory, trying again at once would only spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -110,6 +111,7 @@ pub fn run<H: Service + 'static>(
             let listener = monoio::net::TcpListener::from_std(listener)?;
             monoio::spawn(accept(listener, worker.clone()));
         }
+        worker.service.started(driver);
         started(driver);
         Ok::<bool, io::Error>(watch_over(&worker, stop).await)
     })?;
@@ -156,16 +158,14 @@ async fn watch_over<H>(worker: &Worker<H>, stop: &Stop) -> bool {
 
 async fn accept<H: Service + 'static>(listener: monoio::net::TcpListener, worker: Rc<Worker<H>>) {
     while !worker.watch.is_stopping() {
-        if worker.watch.connections() >= worker.connections_max && !worker.watch.end_oldest_idle() {
-            // Everybody is busy; whoever comes waits in the kernel's queue.
-            monoio::time::sleep(ACCEPT_PAUSE).await;
-            continue;
-        }
         match listener.accept().await {
             Ok((stream, _)) => {
                 // A failure means that the client is gone already, and the first read will say so.
                 let _ = stream.set_nodelay(true);
-                monoio::spawn(connect(stream, worker.clone()));
+                worker.service.opened();
+                let registration = worker.watch.register(stream.as_raw_fd());
+                monoio::spawn(connect(stream, registration, worker.clone()));
+                make_room(&worker).await;
             }
             Err(error) if is_over(&error) => break,
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
@@ -175,15 +175,28 @@ async fn accept<H: Service + 'static>(listener: monoio::net::TcpListener, worker
     worker.accepting.set(worker.accepting.get() - 1);
 }
 
+/// Keeps the connections within their limit: the quietest goes for the newest. While everybody is busy,
+/// whoever comes next waits in the kernel's queue.
+async fn make_room<H>(worker: &Worker<H>) {
+    while worker.watch.connections() > worker.connections_max {
+        if worker.watch.end_oldest_idle() {
+            return;
+        }
+        monoio::time::sleep(ACCEPT_PAUSE).await;
+    }
+}
+
 /// Whether the listener itself was shut down.
 fn is_over(error: &io::Error) -> bool {
     error.raw_os_error() == Some(libc::EINVAL)
 }
 
-async fn connect<H: Service>(mut stream: monoio::net::TcpStream, worker: Rc<Worker<H>>) {
-    use std::os::fd::AsRawFd;
-    // Declared after the stream, and so dropped before it.
-    let registration = worker.watch.register(stream.as_raw_fd());
+/// Serves one connection. The registration comes after the stream, and is so dropped before it.
+async fn connect<H: Service>(
+    mut stream: monoio::net::TcpStream,
+    registration: Registration,
+    worker: Rc<Worker<H>>,
+) {
     let serve = connection::serve(&mut stream, &registration, &worker.watch, &worker.config, &worker.service);
     let mut serve = pin!(serve);
     // A fault of ours in one request must not end the worker: its connection ends, without an answer.
@@ -191,4 +204,5 @@ async fn connect<H: Service>(mut stream: monoio::net::TcpStream, worker: Rc<Work
         catch_unwind(AssertUnwindSafe(|| serve.as_mut().poll(context))).unwrap_or(Poll::Ready(()))
     })
     .await;
+    worker.service.closed();
 }

@@ -14,9 +14,11 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::negotiate::Form;
+use super::negotiate::{Form, Format};
 use super::own;
 use super::owners::Owners;
+use super::protobuf;
+use super::prototext;
 use super::segment::{Fragment, Segment};
 use super::text;
 use crate::model::MetricType;
@@ -339,34 +341,40 @@ impl Index {
 
     /// The whole exposition in `form`, our own families among the pushed ones.
     pub fn expose(&mut self, form: Form, own: &[OwnFamily]) -> Vec<Bytes> {
+        if matches!(form.format, Format::ProtoText | Format::ProtoCompact) {
+            // Asked for by people, not by scrapers: made anew each time.
+            let delimited = self.expose(Form { format: Format::ProtoDelimited, ..form }, own);
+            return vec![prototext::of_delimited(&delimited.concat(), form.format).into()];
+        }
         let shown = self.shown(own);
         let mut slices = Vec::with_capacity(shown.len() * 2 + own.len());
         let mut own = own.iter().peekable();
         for number in shown {
             let mut family = self.families[number as usize].take().expect("numbers lead to families");
             while let Some(before) = own.next_if(|own| *own.name < *family.name) {
-                slices.push(own::family(form, before, true));
+                expose_own(form, before, &mut slices);
             }
             let same = own.next_if(|own| *own.name == *family.name);
-            self.expose_family(form, &mut family, same, &mut slices);
-            if let Some(same) = same {
-                slices.push(own::family(form, same, false));
+            match form.format {
+                Format::Text => self.expose_text(form, &mut family, same, &mut slices),
+                _ => self.expose_delimited(form, &mut family, same, &mut slices),
             }
             self.families[number as usize] = Some(family);
         }
-        slices.extend(own.map(|own| own::family(form, own, true)));
+        own.for_each(|own| expose_own(form, own, &mut slices));
         slices.retain(|slice| !slice.is_empty());
         slices
     }
 
-    fn expose_family(
+    /// The lines of a family. The header is part of its first segment.
+    fn expose_text(
         &self,
         form: Form,
         family: &mut FamilyIndex,
         own: Option<&OwnFamily>,
         slices: &mut Vec<Bytes>,
     ) {
-        let lead = family.segments.iter().position(|s| !s.fragments.is_empty()).map(|at| at as u32);
+        let lead = family.segments.iter().position(|segment| !segment.is_empty()).map(|at| at as u32);
         if lead != family.lead {
             for lead in [family.lead, lead].into_iter().flatten() {
                 family.segments[lead as usize].touch();
@@ -374,7 +382,7 @@ impl Index {
             family.lead = lead;
         }
         for (at, segment) in family.segments.iter_mut().enumerate() {
-            if segment.fragments.is_empty() {
+            if segment.is_empty() {
                 continue;
             }
             let leads = lead == Some(at as u32);
@@ -392,6 +400,38 @@ impl Index {
                 out.shrink_to_fit();
                 out.into()
             }));
+        }
+        if let Some(own) = own {
+            slices.push(own::text(form, own, lead.is_none()));
+        }
+    }
+
+    /// A family as one message behind its length. Its head is a slice of its own, since the length is
+    /// known only when all series are there.
+    fn expose_delimited(
+        &self,
+        form: Form,
+        family: &mut FamilyIndex,
+        own: Option<&OwnFamily>,
+        slices: &mut Vec<Bytes>,
+    ) {
+        let mut help = own.map(|own| own.help);
+        let head = slices.len();
+        slices.push(Bytes::new());
+        for segment in family.segments.iter_mut().filter(|segment| !segment.is_empty()) {
+            help = help.or_else(|| self.help(family.kind, &family.name, &segment.fragments));
+            slices.push(segment.rendered(form, false, |fragments| {
+                let mut writer = protobuf::Writer::default();
+                for fragment in fragments {
+                    self.write_metrics(&mut writer, form, &family.name, fragment);
+                }
+                writer.finish().into()
+            }));
+        }
+        slices.extend(own.map(own::metrics));
+        let len = slices[head..].iter().map(Bytes::len).sum();
+        if len > 0 {
+            slices[head] = protobuf::head(&family.name, help, family.kind, form.escaping, len).into();
         }
     }
 
@@ -456,20 +496,57 @@ impl Index {
         (record, block, &block.shape.families()[fragment.family as usize])
     }
 
+    /// Writes the lines of a fragment.
     fn write_fragment(&self, out: &mut Vec<u8>, form: Form, name: &str, fragment: &Fragment) {
         if fragment.block == TIME {
-            let Record { group, state, .. } = self.record(fragment.group);
-            let time = if name == times::PUSH_TIME { state.push_time } else { state.failure_time };
-            text::write_time(out, name, group, time.seconds(), form.escaping);
+            let (group, seconds) = self.time_of(name, fragment);
+            text::write_time(out, name, group, seconds, form.escaping);
             return;
         }
         let (record, block, family) = self.family_of(fragment);
-        let shown = |position| {
-            self.owners.as_ref().is_none_or(|owners| {
-                owners.shows(series_id(name, &block.shape, position, &record.group), fragment.group)
-            })
-        };
+        let shown = |position| self.shows(name, fragment, position);
         text::write_fragment(out, &record.group, block, family, form.escaping, shown);
+    }
+
+    /// Writes a fragment as `metric` fields of its family's message.
+    fn write_metrics(&self, writer: &mut protobuf::Writer, form: Form, name: &str, fragment: &Fragment) {
+        if fragment.block == TIME {
+            let (group, seconds) = self.time_of(name, fragment);
+            protobuf::write_time(writer, group, seconds, form.escaping);
+            return;
+        }
+        let (record, block, family) = self.family_of(fragment);
+        let shown = |position| self.shows(name, fragment, position);
+        protobuf::write_fragment(writer, &record.group, block, family, form.escaping, shown);
+    }
+
+    /// The group of a fragment of the push time family `name`, and its time.
+    fn time_of(&self, name: &str, fragment: &Fragment) -> (&Group, f64) {
+        let Record { group, state, .. } = self.record(fragment.group);
+        let time = if name == times::PUSH_TIME { state.push_time } else { state.failure_time };
+        (group, time.seconds())
+    }
+
+    /// Whether the series at `position` of a fragment's shape is shown.
+    fn shows(&self, name: &str, fragment: &Fragment, position: usize) -> bool {
+        let (record, block, _) = self.family_of(fragment);
+        self.owners.as_ref().is_none_or(|owners| {
+            owners.shows(series_id(name, &block.shape, position, &record.group), fragment.group)
+        })
+    }
+}
+
+/// One of our own families that nobody pushes.
+fn expose_own(form: Form, own: &OwnFamily, slices: &mut Vec<Bytes>) {
+    if form.format == Format::Text {
+        slices.push(own::text(form, own, true));
+        return;
+    }
+    let metrics = own::metrics(own);
+    if !metrics.is_empty() {
+        let help = Some(own.help);
+        slices.push(protobuf::head(own.name, help, own.kind, form.escaping, metrics.len()).into());
+        slices.push(metrics);
     }
 }
 

@@ -9,6 +9,8 @@ mod index;
 pub mod negotiate;
 mod own;
 mod owners;
+mod protobuf;
+mod prototext;
 pub mod renderer;
 mod segment;
 pub mod text;

@@ -16,7 +16,17 @@ pub struct Form {
 pub enum Format {
     /// Text exposition format 0.0.4.
     Text,
+    /// `MetricFamily` messages, each behind its length.
+    ProtoDelimited,
+    /// The same messages in protobuf's text format, one field a line.
+    ProtoText,
+    /// The same messages in protobuf's text format, one message a line.
+    ProtoCompact,
 }
+
+/// The media type of the three protobuf formats, and the message that they are made of.
+const PROTOBUF: (&str, &str) = ("application", "vnd.google.protobuf");
+const MESSAGE: &str = "io.prometheus.client.MetricFamily";
 
 /// The content coding of an exposition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -53,7 +63,10 @@ impl Form {
     /// The exact `Content-Type` of the answer.
     pub fn content_type(self) -> String {
         let media_type = match self.format {
-            Format::Text => "text/plain; version=0.0.4; charset=utf-8",
+            Format::Text => "text/plain; version=0.0.4; charset=utf-8".to_string(),
+            Format::ProtoDelimited => protobuf_type("delimited"),
+            Format::ProtoText => protobuf_type("text"),
+            Format::ProtoCompact => protobuf_type("compact-text"),
         };
         let escaping = match self.escaping {
             Escaping::Underscores => "underscores",
@@ -63,6 +76,11 @@ impl Form {
         };
         format!("{media_type}; escaping={escaping}")
     }
+}
+
+fn protobuf_type(encoding: &str) -> String {
+    let (kind, subtype) = PROTOBUF;
+    format!("{kind}/{subtype}; proto={MESSAGE}; encoding={encoding}")
 }
 
 fn escaping_of(value: &str) -> Option<Escaping> {
@@ -120,6 +138,12 @@ impl<'a> Clause<'a> {
         let version = self.parameter("version");
         match (self.kind, self.subtype) {
             ("text", "plain") if matches!(version, None | Some("0.0.4")) => Some(Format::Text),
+            PROTOBUF if self.parameter("proto") == Some(MESSAGE) => match self.parameter("encoding")? {
+                "delimited" => Some(Format::ProtoDelimited),
+                "text" => Some(Format::ProtoText),
+                "compact-text" => Some(Format::ProtoCompact),
+                _ => None,
+            },
             _ => None,
         }
     }
@@ -159,6 +183,30 @@ mod tests {
         ] {
             assert_eq!(Form::negotiate(accept), form, "{accept}");
         }
+        let (one, more) =
+            ("application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily", "*/*;q=0.1");
+        let protobuf = |format| Form { format, escaping: Escaping::Underscores };
+        for (accept, form) in [
+            (format!("{one};encoding=delimited,{more}"), protobuf(Format::ProtoDelimited)),
+            (format!("{more}, {one} ; encoding = text"), protobuf(Format::ProtoText)),
+            (format!("{one};encoding=compact-text;q=0.2,{more}"), protobuf(Format::ProtoCompact)),
+            (format!("{one};encoding=compact-text;q=0.2,text/plain"), Form::TEXT),
+            (format!("{one};encoding=Delimited,{more}"), Form::TEXT),
+            (format!("{one};encoding=\"delimited\",{more}"), Form::TEXT),
+            (format!("{one},{more}"), Form::TEXT),
+            ("application/vnd.google.protobuf;encoding=delimited".to_string(), Form::TEXT),
+            (
+                format!("{one};encoding=delimited;escaping=allow-utf-8,text/plain;escaping=dots"),
+                Form { format: Format::ProtoDelimited, escaping: Escaping::AllowUtf8 },
+            ),
+        ] {
+            assert_eq!(Form::negotiate(&accept), form, "{accept}");
+        }
+        assert_eq!(
+            protobuf(Format::ProtoCompact).content_type(),
+            "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; \
+             encoding=compact-text; escaping=underscores"
+        );
         assert_eq!(
             Form::TEXT.content_type(),
             "text/plain; version=0.0.4; charset=utf-8; escaping=underscores"

@@ -1,15 +1,16 @@
-//! Our own metric families as text.
+//! Our own metric families among the pushed ones.
 
 use bytes::Bytes;
 
 use super::negotiate::Form;
+use super::protobuf;
 use super::text::write_header;
 use crate::format::escape;
 use crate::format::float::write_float;
 use crate::telemetry::{OwnFamily, OwnSeries, OwnValue};
 
-/// One of our own families, with its header or without; nothing if it has no series.
-pub fn family(form: Form, family: &OwnFamily, header: bool) -> Bytes {
+/// One of our own families as text, with its header or without; nothing if it has no series.
+pub fn text(form: Form, family: &OwnFamily, header: bool) -> Bytes {
     let mut out = Vec::new();
     if family.series.is_empty() {
         return Bytes::new();
@@ -30,6 +31,23 @@ pub fn family(form: Form, family: &OwnFamily, header: bool) -> Bytes {
         }
     }
     out.into()
+}
+
+/// The series of one of our own families as `metric` fields of its message.
+pub fn metrics(family: &OwnFamily) -> Bytes {
+    let mut writer = protobuf::Writer::default();
+    for series in &family.series {
+        for (name, value) in &series.labels {
+            writer.label(name, value);
+        }
+        match &series.value {
+            OwnValue::Plain(value) => writer.plain(family.kind, *value),
+            OwnValue::Summary { quantiles, sum, count } => {
+                writer.summary(quantiles.iter().copied(), *sum, *count);
+            }
+        }
+    }
+    writer.finish().into()
 }
 
 fn line(out: &mut Vec<u8>, name: &str, suffix: &str, series: &OwnSeries, quantile: Option<f64>, value: f64) {

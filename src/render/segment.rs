@@ -35,6 +35,11 @@ pub struct Segment {
 }
 
 impl Segment {
+    /// Whether it shows nothing. A family pushed without series has a fragment, but nothing to show.
+    pub fn is_empty(&self) -> bool {
+        self.bytes == 0
+    }
+
     pub fn has_room(&self) -> bool {
         self.bytes < SEGMENT_BYTES
     }

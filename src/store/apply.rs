@@ -217,7 +217,7 @@ impl Store {
 
     /// Records that a push to `key` was refused, creating the group if it does not exist, as the
     /// reference does. Left out where the new group's push times would be another group's.
-    fn stamp_failure(&self, key: &GroupingKey, now: UnixNanos) {
+    pub fn stamp_failure(&self, key: &GroupingKey, now: UnixNanos) {
         loop {
             if let Some(group) = self.get(key) {
                 match self.stamp(&group, now) {

@@ -98,9 +98,16 @@ pub fn with_server(echo: Echo, test: impl FnOnce(SocketAddr)) {
     serving.join().unwrap();
 }
 
+/// A connection on which a server that forgets us fails the test instead of hanging it.
+pub fn connect(server: SocketAddr) -> TcpStream {
+    let client = TcpStream::connect(server).unwrap();
+    client.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    client
+}
+
 /// Sends while reading, until the server closes; its answers.
 pub fn exchange(server: SocketAddr, request: &[u8]) -> String {
-    let mut client = TcpStream::connect(server).unwrap();
+    let mut client = connect(server);
     let mut writer = client.try_clone().unwrap();
     let request = request.to_vec();
     let sending = std::thread::spawn(move || {
@@ -116,7 +123,7 @@ pub fn exchange(server: SocketAddr, request: &[u8]) -> String {
 
 /// Sends byte by byte, then reads until the server closes.
 pub fn exchange_slowly(server: SocketAddr, request: &[u8]) -> String {
-    let mut client = TcpStream::connect(server).unwrap();
+    let mut client = connect(server);
     client.set_nodelay(true).unwrap();
     for byte in request {
         client.write_all(&[*byte]).unwrap();

@@ -15,6 +15,7 @@ use crate::http::encoding::{Coding, Decoders};
 use crate::http::head::Head;
 use crate::http::route::{Route, Routed, Router, Routes};
 use crate::http::service::{BodyFault, Next, Service};
+use crate::http::worker::Driver;
 use crate::http::{Answer, status as code};
 use crate::model::{GroupingKey, Refusal};
 
@@ -65,6 +66,18 @@ pub enum Decided {
 
 impl Service for Frontend {
     type Waiting = Waiting;
+
+    fn started(&self, driver: Driver) {
+        self.gateway.telemetry().set_driver(driver.name());
+    }
+
+    fn opened(&self) {
+        self.gateway.telemetry().connection_opened();
+    }
+
+    fn closed(&self) {
+        self.gateway.telemetry().connection_closed();
+    }
 
     fn begin(&self, head: &Head<'_>) -> Next<Waiting> {
         let (method, target) = (head.method, &head.target);

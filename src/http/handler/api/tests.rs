@@ -109,6 +109,26 @@ fn equal_bounds_keep_the_last_value_and_gauge_histograms_show_zero() {
 }
 
 #[test]
+fn native_buckets_take_the_place_of_classic_ones() {
+    // Schema 0, a zero bucket of one, a negative bucket of two, positive ones of one and three.
+    let message = b"\x08\x07\x11\0\0\0\0\0\0\x0c\x40\x28\0\x31\0\0\0\0\0\0\xe0\x3f\x38\x01\
+                    \x4a\x04\x08\x02\x10\x01\x50\x04\x62\x04\x08\x02\x10\x02\x68\x02\x68\x04";
+    let shown = |detail: &[u8]| {
+        let mut out = Writer::new();
+        let buckets = vec![(1.0, Number::Int(7))];
+        let value = ValueView::Histogram { buckets, sum: 3.5, count: Number::Int(7), detail: Some(detail) };
+        push_series(&mut out, MetricType::Histogram, &SeriesView { labels: Vec::new(), value });
+        String::from_utf8(out.finish().0.concat()).unwrap()
+    };
+    assert_eq!(
+        shown(message),
+        r#"{"buckets":[[1,"-2","-1","2"],[3,"-0.5","0.5","1"],[0,"1","2","1"],[0,"2","4","3"]],"count":"7","labels":{},"sum":"3.5"}"#
+    );
+    // Without spans a detail is something else, such as an exemplar.
+    assert_eq!(shown(&message[..11]), r#"{"buckets":{"1":"7"},"count":"7","labels":{},"sum":"3.5"}"#);
+}
+
+#[test]
 fn status_has_flags_build_and_start() {
     let flags = vec![("log.level", "info".to_owned()), ("web.external-url", "http://a/?b&c".to_owned())];
     let info = Info { flags, started: UnixNanos(1), paths: Paths::default() };
