@@ -36,7 +36,7 @@ fn main() -> ExitCode {
 /// Serves until the process is asked to stop. False if it ended for any other reason.
 fn serve(config: Config) -> bool {
     let names = if config.utf8_names { NameRules::Utf8 } else { NameRules::Legacy };
-    let settings = Settings { check_consistency: config.check_consistency, names };
+    let settings = Settings { check_consistency: config.check_consistency, names, lenient: config.lenient };
     let telemetry = Arc::new(Telemetry::new(config.workers));
     match Gateway::new(settings, telemetry) {
         Ok(gateway) => server::run(server_config(config), Arc::new(gateway)).is_ok(),

@@ -129,6 +129,7 @@ fn values_are_shown_as_the_reference_shows_them() {
             "persistence.interval=1m30s",
             "push.disable-consistency-check=false",
             "push.enable-utf8-names=false",
+            "push.lenient=false",
             "push.success-code=200",
             "web.config.file=",
             "web.enable-admin-api=true",

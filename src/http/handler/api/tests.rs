@@ -13,7 +13,7 @@ use crate::model::{GroupingKey, NameRules};
 use crate::telemetry::Telemetry;
 
 fn gateway() -> Gateway {
-    let settings = Settings { check_consistency: true, names: NameRules::Legacy };
+    let settings = Settings { check_consistency: true, names: NameRules::Legacy, lenient: false };
     Gateway::new(settings, Arc::new(Telemetry::new(1))).unwrap()
 }
 
