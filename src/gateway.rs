@@ -17,6 +17,7 @@ use crate::store::Store;
 use crate::telemetry::Telemetry;
 
 pub use crate::parse::push_path;
+pub use crate::render::lease::Lease;
 pub use crate::render::negotiate::{Encoding, Form, Wanted};
 pub use crate::render::renderer::{Rendered, Slices};
 pub use crate::store::Mode;
