@@ -9,13 +9,15 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::clock::Now;
-use crate::model::{Families, GroupingKey, NameRules, Reason, Refusal};
-use crate::parse::{self, BodyFormat, protobuf, text};
+use crate::limits;
+use crate::model::{Families, GroupingKey, Leniency, NameRules, Reason, Refusal};
+use crate::parse::{self, BodyFormat, lenient, openmetrics, protobuf, text};
 use crate::render::renderer::Renderer;
 use crate::store::Store;
 use crate::telemetry::Telemetry;
 
 pub use crate::parse::push_path;
+pub use crate::render::lease::Lease;
 pub use crate::render::negotiate::{Encoding, Form, Wanted};
 pub use crate::render::renderer::{Rendered, Slices};
 pub use crate::store::Mode;
@@ -28,8 +30,22 @@ pub struct Settings {
     pub check_consistency: bool,
     /// `--push.enable-utf8-names`.
     pub names: NameRules,
+    /// `--push.lenient`: repairs bodies that would be refused.
+    pub lenient: bool,
     /// `--limit.exposition-cache`, in bytes.
     pub exposition_cache_bytes: usize,
+}
+
+/// As a gateway without any flag treats them.
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings {
+            check_consistency: true,
+            names: NameRules::Legacy,
+            lenient: false,
+            exposition_cache_bytes: limits::EXPOSITION_CACHE_BYTES_MAX,
+        }
+    }
 }
 
 pub struct Gateway {
@@ -89,6 +105,7 @@ impl Gateway {
         let result = match parse::format_of(content_type) {
             BodyFormat::Text if self.store.push_known(mode, key, body, now.wall) => return Ok(()),
             BodyFormat::Text => self.push_text(mode, key, body, now),
+            BodyFormat::OpenMetrics => self.push_openmetrics(mode, key, body, now),
             BodyFormat::Protobuf => self.push_protobuf(mode, key, body, now),
         };
         if let Err(refusal) = &result {
@@ -101,16 +118,62 @@ impl Gateway {
     }
 
     fn push_text(&self, mode: Mode, key: &GroupingKey, body: &Bytes, now: Now) -> Result<(), Refusal> {
-        let spare = SPARE.take().unwrap_or_default();
-        let families = text::parse(body, self.settings.names, spare)?;
+        let names = self.settings.names;
+        let parsed = text::parse(body, names, SPARE.take().unwrap_or_default());
+        let is_bad = parsed.as_ref().map_or(true, |families| families.timestamped);
+        // Only what would be refused is looked at again.
+        if is_bad
+            && self.settings.lenient
+            && let Some(relaxed) = lenient::relax(body)
+        {
+            let families = text::parse(&relaxed.body, names, Families::default())?;
+            for leniency in relaxed.leniencies {
+                self.telemetry.count_lenience(leniency);
+            }
+            return self.store.push(mode, key, &families, None, now.wall);
+        }
+        let families = parsed?;
         let result = self.store.push(mode, key, &families, Some(body), now.wall);
         SPARE.set(Some(families.recycle()));
         result
     }
 
+    /// Clients announce OpenMetrics and then send plain text, as the reference reads it. So a body that is
+    /// no OpenMetrics is read as text, and the first fault counts if it is no text either.
+    fn push_openmetrics(&self, mode: Mode, key: &GroupingKey, body: &Bytes, now: Now) -> Result<(), Refusal> {
+        let names = self.settings.names;
+        let fault = match openmetrics::read(body, names) {
+            Ok(read) => match read.families(names, SPARE.take().unwrap_or_default()) {
+                Ok(mut families) => {
+                    self.forgive_timestamps(&mut families);
+                    let result = self.store.push(mode, key, &families, None, now.wall);
+                    SPARE.set(Some(families.recycle()));
+                    return result;
+                }
+                Err(fault) => fault,
+            },
+            Err(fault) => fault,
+        };
+        if fault.is_final() {
+            return Err(fault.into());
+        }
+        match self.push_text(mode, key, body, now) {
+            Err(refusal) if refusal.reason != Reason::Inconsistent => Err(fault.into()),
+            result => result,
+        }
+    }
+
+    /// Forgets that a body had timestamps, which are not kept anyway.
+    fn forgive_timestamps(&self, families: &mut Families<'_>) {
+        if self.settings.lenient && families.timestamped {
+            families.timestamped = false;
+            self.telemetry.count_lenience(Leniency::Timestamp);
+        }
+    }
+
     fn push_protobuf(&self, mode: Mode, key: &GroupingKey, body: &Bytes, now: Now) -> Result<(), Refusal> {
         let spare = SPARE.take().unwrap_or_default();
-        let families = match protobuf::parse(body, self.settings.names, spare) {
+        let mut families = match protobuf::parse(body, self.settings.names, spare) {
             Ok(families) => families,
             Err(error) => {
                 // Found by the parser here, but by the store in the reference, which stamps it.
@@ -120,6 +183,7 @@ impl Gateway {
                 return Err(error.into());
             }
         };
+        self.forgive_timestamps(&mut families);
         let result = self.store.push(mode, key, &families, None, now.wall);
         SPARE.set(Some(families.recycle()));
         result
@@ -156,8 +220,7 @@ mod tests {
         b"application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited";
 
     fn gateway(check_consistency: bool) -> Gateway {
-        let settings =
-            Settings { check_consistency, names: NameRules::Legacy, exposition_cache_bytes: 1 << 20 };
+        let settings = Settings { check_consistency, ..Settings::default() };
         Gateway::new(settings, Arc::new(Telemetry::new(1))).unwrap()
     }
 

@@ -47,6 +47,7 @@ fn serve(config: Config) -> bool {
     let settings = Settings {
         check_consistency: config.check_consistency,
         names,
+        lenient: config.lenient,
         exposition_cache_bytes: config.limits.exposition_cache,
     };
     let telemetry = Arc::new(Telemetry::new(config.workers));
@@ -76,10 +77,12 @@ fn server_config(config: Config) -> ServerConfig {
             write_deadline: limits.write_deadline,
             idle_deadline: limits.idle_deadline,
             body_bytes_max: limits.body_bytes,
+            decoded_bytes_max: limits.decoded_bytes,
             connections_max: limits.connections,
             ..HttpConfig::default()
         },
         info: Arc::new(config.info),
+        push_status: config.push_status,
     }
 }
 

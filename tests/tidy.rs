@@ -32,18 +32,21 @@ const FENCES: &[(&str, &[&str])] = &[
     ("askama", &["http"]),
     ("crossbeam_epoch", &["store"]),
     ("crossbeam_queue", &["store"]),
+    ("flate2", &["http/encoding", "render"]),
     ("futures_channel", &["render", "http", "server"]),
     ("httparse", &["http"]),
     ("jiff", &["telemetry", "http"]),
     ("memchr", &["parse", "format", "http"]),
     ("monoio", &["http", "server"]),
     ("papaya", &["store"]),
+    ("snap", &["http/encoding"]),
     ("signal_hook", &["server"]),
     ("socket2", &["http", "server"]),
     ("tikv_jemalloc_ctl", &["telemetry/process.rs"]),
     ("tikv_jemallocator", &["main.rs"]),
     ("tracing_subscriber", &["telemetry"]),
     ("zmij", &["format"]),
+    ("zstd", &["http/encoding", "render"]),
 ];
 
 /// Files that may hold `unsafe`, with the reason.

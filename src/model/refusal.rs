@@ -16,6 +16,8 @@ pub enum Reason {
     TooLarge,
     /// The request's content coding is not one we take.
     UnsupportedEncoding,
+    /// We have too much to do at the moment.
+    Overloaded,
 }
 
 impl Reason {
@@ -27,6 +29,7 @@ impl Reason {
             Reason::Inconsistent => "inconsistent",
             Reason::TooLarge => "too_large",
             Reason::UnsupportedEncoding => "unsupported_encoding",
+            Reason::Overloaded => "overloaded",
         }
     }
 }

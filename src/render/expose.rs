@@ -28,8 +28,11 @@ struct Pieces<'c> {
 
 impl Pieces<'_> {
     fn push(&mut self, piece: Piece) {
-        self.end_loose();
-        self.pieces.push(piece);
+        // Where pushes are not checked, everything in a segment may be hidden.
+        if piece.plain_len() > 0 {
+            self.end_loose();
+            self.pieces.push(piece);
+        }
     }
 
     /// Makes one piece of the loose bytes that stand together.

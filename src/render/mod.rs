@@ -10,6 +10,7 @@ mod crc;
 mod expose;
 mod heat;
 mod index;
+pub mod lease;
 pub mod negotiate;
 mod own;
 mod owners;

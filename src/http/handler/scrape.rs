@@ -33,10 +33,11 @@ pub async fn finish(gateway: &Gateway, scrape: Scrape) -> Answer {
         return Answer::error(500, "error gathering metrics: the renderer has ended");
     };
     let etag = etag.to_string();
-    let Some(slices) = slices else {
+    let Some((slices, lease)) = slices else {
         return Answer::empty(304).header("Etag", etag);
     };
-    let answer = Answer::with_slices(200, wanted.form.content_type(), slices).header("Etag", etag);
+    let answer = Answer::with_slices(200, wanted.form.content_type(), slices).leased(lease);
+    let answer = answer.header("Etag", etag);
     match wanted.encoding.name() {
         Some(name) => answer.header("Content-Encoding", name),
         None => answer,
