@@ -11,12 +11,13 @@ use bytes::Bytes;
 use crate::clock::Now;
 use crate::model::{Families, GroupingKey, Leniency, NameRules, Reason, Refusal};
 use crate::parse::{self, BodyFormat, lenient, openmetrics, protobuf, text};
-use crate::render::renderer::{Renderer, Slices};
+use crate::render::renderer::Renderer;
 use crate::store::Store;
 use crate::telemetry::Telemetry;
 
 pub use crate::parse::push_path;
-pub use crate::render::negotiate::{Encoding, Form};
+pub use crate::render::negotiate::{Encoding, Form, Wanted};
+pub use crate::render::renderer::{Rendered, Slices};
 pub use crate::store::Mode;
 pub use crate::store::view::{FamilyView, GroupView, SeriesView, ValueView};
 
@@ -29,15 +30,8 @@ pub struct Settings {
     pub names: NameRules,
     /// `--push.lenient`: repairs bodies that would be refused.
     pub lenient: bool,
-}
-
-/// A scrape's answer: shared slices, never concatenated.
-#[derive(Clone, Debug)]
-pub struct Exposition {
-    pub content_type: String,
-    pub encoding: Encoding,
-    pub slices: Slices,
-    pub len: usize,
+    /// `--limit.exposition-cache`, in bytes.
+    pub exposition_cache_bytes: usize,
 }
 
 pub struct Gateway {
@@ -66,7 +60,7 @@ impl Gateway {
             help_must_agree: !family.from_start,
         });
         let store = Arc::new(Store::new(settings.check_consistency, own));
-        let renderer = Renderer::start(store.clone(), telemetry.clone())?;
+        let renderer = Renderer::start(store.clone(), telemetry.clone(), settings.exposition_cache_bytes)?;
         Ok(Gateway { settings, telemetry, store, renderer })
     }
 
@@ -191,16 +185,77 @@ impl Gateway {
         self.store.wipe()
     }
 
-    /// The exposition of everything answered before this call, in the form asked for. `None` if the
-    /// renderer has ended, which only a bug can make it do.
-    pub async fn scrape(&self, form: Form, encoding: Encoding) -> Option<Exposition> {
-        let slices = self.renderer.render(form).await?;
-        let len = slices.iter().map(Bytes::len).sum();
-        Some(Exposition { content_type: form.content_type(), encoding, slices, len })
+    /// The exposition of everything answered before this call, as `wanted`; without a body if it is
+    /// what `if_none_match` names. `None` if the renderer has ended, which only a bug can make it do.
+    pub async fn scrape(&self, wanted: Wanted, if_none_match: Option<String>) -> Option<Rendered> {
+        self.renderer.render(wanted, if_none_match).await
     }
 
     /// Every group as it is now, sorted by grouping key.
     pub fn groups(&self) -> Vec<GroupView> {
         self.store.views()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::parse::protobuf::oracle::{self, Metric, MetricFamily, Plain};
+
+    const DELIMITED: &[u8] =
+        b"application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited";
+
+    fn gateway(check_consistency: bool) -> Gateway {
+        let settings = Settings {
+            check_consistency,
+            names: NameRules::Legacy,
+            lenient: false,
+            exposition_cache_bytes: 1 << 20,
+        };
+        Gateway::new(settings, Arc::new(Telemetry::new(1))).unwrap()
+    }
+
+    /// Pushes a family of type gauge with this one metric.
+    fn push(gateway: &Gateway, content_type: Option<&[u8]>, metric: Metric) -> Result<(), Refusal> {
+        let family = MetricFamily {
+            name: Some("m".into()),
+            r#type: Some(1),
+            metric: vec![metric],
+            ..Default::default()
+        };
+        let key = GroupingKey::new("j", []);
+        gateway.push(Mode::ReplaceGroup, &key, content_type, &oracle::encoded(&[family]).into(), Now::read())
+    }
+
+    fn gauge() -> Metric {
+        Metric { gauge: Some(Plain { value: Some(1.0) }), ..Default::default() }
+    }
+
+    fn untyped() -> Metric {
+        Metric { untyped: Some(Plain::default()), ..Default::default() }
+    }
+
+    #[test]
+    fn the_content_type_decides_how_a_body_is_read() {
+        let gateway = gateway(true);
+        assert!(push(&gateway, None, gauge()).unwrap_err().text.starts_with("text format parsing error"));
+        assert!(gateway.groups().is_empty());
+        assert_eq!(push(&gateway, Some(DELIMITED), gauge()), Ok(()));
+        assert_eq!(gateway.groups()[0].families()[0].name, "m");
+    }
+
+    #[test]
+    fn only_what_the_reference_finds_in_its_store_is_stamped() {
+        let checked = gateway(true);
+        assert_eq!(push(&checked, Some(DELIMITED), Metric::default()).unwrap_err().reason, Reason::Malformed);
+        assert!(checked.groups().is_empty());
+        assert_eq!(push(&checked, Some(DELIMITED), untyped()).unwrap_err().reason, Reason::Inconsistent);
+        assert!(!checked.groups()[0].last_push_successful());
+        assert!(checked.groups()[0].families().is_empty());
+
+        let unchecked = gateway(false);
+        assert!(push(&unchecked, Some(DELIMITED), Metric::default()).is_err());
+        assert_eq!(push(&unchecked, Some(DELIMITED), untyped()), Ok(()));
+        assert!(!unchecked.groups()[0].last_push_successful());
     }
 }

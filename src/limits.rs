@@ -56,6 +56,10 @@ pub const HEAD_DEADLINE: Duration = Duration::from_secs(10);
 /// Longest wait for a whole request body.
 pub const BODY_DEADLINE: Duration = Duration::from_secs(60);
 
+/// Rendered and compressed segments kept ready for scrapes: room for about eight million series where
+/// scrapers take plain text, for fifty million where they take gzip.
+pub const EXPOSITION_CACHE_BYTES_MAX: usize = 1 << 30;
+
 /// Longest wait for a scraper or pusher to take the next piece of an answer.
 pub const WRITE_DEADLINE: Duration = Duration::from_secs(30);
 

@@ -14,7 +14,12 @@ use floodway::model::NameRules;
 use floodway::server::Server;
 use floodway::telemetry::Telemetry;
 
-const SETTINGS: Settings = Settings { check_consistency: true, names: NameRules::Legacy, lenient: false };
+const SETTINGS: Settings = Settings {
+    check_consistency: true,
+    names: NameRules::Legacy,
+    lenient: false,
+    exposition_cache_bytes: 1 << 20,
+};
 const OPENMETRICS: &str = "Content-Type: application/openmetrics-text; version=1.0.0; charset=utf-8\r\n";
 
 /// Runs `test` against a gateway, and stops it afterwards.

@@ -344,6 +344,12 @@ pub static FLAGS: &[Flag] = &[
     size!("limit.body-bytes", body_bytes, "67108864", "Largest request body as sent, in bytes."),
     size!("limit.decoded-bytes", decoded_bytes, "134217728", "Largest request body once decoded, in bytes."),
     size!("limit.connections", connections, "16384", "Most connections open at once."),
+    size!(
+        "limit.exposition-cache",
+        exposition_cache,
+        "1073741824",
+        "Most bytes of rendered and compressed metrics kept ready for scrapes."
+    ),
     deadline!(
         "limit.head-deadline",
         head_deadline,

@@ -52,6 +52,8 @@ pub struct Limits {
     pub decoded_bytes: usize,
     /// Connections open at once, over all workers.
     pub connections: usize,
+    /// Rendered and compressed parts of the exposition kept ready.
+    pub exposition_cache: usize,
     /// From the first byte of a request head to its last.
     pub head_deadline: Duration,
     /// For a whole request body.
@@ -68,6 +70,7 @@ impl Default for Limits {
             body_bytes: limits::BODY_BYTES_MAX,
             decoded_bytes: limits::DECODED_BYTES_MAX,
             connections: limits::CONNECTIONS_MAX,
+            exposition_cache: limits::EXPOSITION_CACHE_BYTES_MAX,
             head_deadline: limits::HEAD_DEADLINE,
             body_deadline: limits::BODY_DEADLINE,
             idle_deadline: limits::IDLE_DEADLINE,

@@ -5,6 +5,10 @@
 //! fragments; a scrape renders dirty segments and takes all others as the bytes they are. Only the
 //! renderer's thread touches the index, so nothing here is locked.
 
+mod coding;
+mod crc;
+mod expose;
+mod heat;
 mod index;
 pub mod negotiate;
 mod own;

@@ -32,6 +32,22 @@ const MESSAGE: &str = "io.prometheus.client.MetricFamily";
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Encoding {
     Identity,
+    Gzip,
+    Zstd,
+}
+
+/// An answer that a scrape can ask for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Wanted {
+    pub form: Form,
+    pub encoding: Encoding,
+}
+
+impl Wanted {
+    /// This answer with the escaping that stands for all where no name needs one.
+    pub fn unescaped(self) -> Wanted {
+        Wanted { form: Form { escaping: Escaping::Underscores, ..self.form }, ..self }
+    }
 }
 
 impl Form {
@@ -53,11 +69,6 @@ impl Form {
             }
         }
         Form { format: Format::Text, escaping }
-    }
-
-    /// This form with the escaping that stands for all where no name needs one.
-    pub fn unescaped(self) -> Form {
-        Form { escaping: Escaping::Underscores, ..self }
     }
 
     /// The exact `Content-Type` of the answer.
@@ -150,10 +161,45 @@ impl<'a> Clause<'a> {
 }
 
 impl Encoding {
-    /// The coding that the `Accept-Encoding` headers ask for.
-    pub fn negotiate(_accept_encoding: &str) -> Encoding {
-        Encoding::Identity
+    /// The coding that the `Accept-Encoding` headers ask for: the one with the highest q, of equals
+    /// identity before gzip before zstd. Nothing that fits, or a q of zero, leaves identity.
+    pub fn negotiate(accept_encoding: &str) -> Encoding {
+        let (mut best, mut best_q) = (Encoding::Identity, 0.0);
+        // As in the reference, nothing after an element that it does not understand counts.
+        let asked: Vec<(&str, f64)> = accept_encoding.split(',').map_while(asked).collect();
+        // A coding named outright is not also matched by `*`.
+        let q_of = |name: &str| {
+            let named = asked.iter().find(|(asked, _)| *asked == name);
+            named.or_else(|| asked.iter().find(|(asked, _)| *asked == "*")).map_or(0.0, |(_, q)| *q)
+        };
+        for (encoding, name) in
+            [(Encoding::Identity, "identity"), (Encoding::Gzip, "gzip"), (Encoding::Zstd, "zstd")]
+        {
+            let q = q_of(name);
+            if q > best_q {
+                (best, best_q) = (encoding, q);
+            }
+        }
+        best
     }
+
+    /// The value of `Content-Encoding`, if there is to be one.
+    pub fn name(self) -> Option<&'static str> {
+        match self {
+            Encoding::Identity => None,
+            Encoding::Gzip => Some("gzip"),
+            Encoding::Zstd => Some("zstd"),
+        }
+    }
+}
+
+/// One element of `Accept-Encoding`: the coding and its q. Case matters, as in the reference.
+fn asked(element: &str) -> Option<(&str, f64)> {
+    let mut pieces = element.split(';').map(|piece| piece.trim_matches([' ', '\t']));
+    let name = pieces.next()?;
+    let Some(parameter) = pieces.next() else { return Some((name, 1.0)) };
+    let q: f64 = parameter.strip_prefix("q=")?.parse().ok()?;
+    ((0.0..=1.0).contains(&q) && pieces.next().is_none()).then_some((name, q))
 }
 
 #[cfg(test)]
@@ -211,5 +257,29 @@ mod tests {
             Form::TEXT.content_type(),
             "text/plain; version=0.0.4; charset=utf-8; escaping=underscores"
         );
+    }
+
+    #[test]
+    fn which_coding_is_chosen() {
+        for (accept, encoding) in [
+            ("", Encoding::Identity),
+            ("gzip", Encoding::Gzip),
+            ("gzip, identity", Encoding::Identity),
+            ("identity, gzip", Encoding::Identity),
+            ("gzip;q=0.5, identity;q=0.1", Encoding::Gzip),
+            ("gzip;q=0", Encoding::Identity),
+            ("*", Encoding::Identity),
+            ("GZIP", Encoding::Identity),
+            ("gzip, deflate, br", Encoding::Gzip),
+            ("gzip, deflate, br, zstd", Encoding::Gzip),
+            ("gzip;q=0.5, zstd", Encoding::Zstd),
+            ("zstd", Encoding::Zstd),
+            ("gzip;q=2", Encoding::Identity),
+            ("gzip;x=1", Encoding::Identity),
+            ("gzip;q=0.5, zstd;q=2, zstd", Encoding::Gzip),
+            (";q=1,,;;;", Encoding::Identity),
+        ] {
+            assert_eq!(Encoding::negotiate(accept), encoding, "{accept}");
+        }
     }
 }

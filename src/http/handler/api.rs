@@ -67,8 +67,7 @@ pub fn status(_gateway: &Gateway, info: &Info) -> Answer {
 }
 
 fn answer(out: Writer) -> Answer {
-    let (slices, len) = out.finish();
-    with_api_headers(Answer::with_slices(200, "application/json", slices, len))
+    with_api_headers(Answer::with_slices(200, "application/json", out.finish()))
 }
 
 /// One key of a group object. Keys of its own and families mix in bytewise order, and a family that has

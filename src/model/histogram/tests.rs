@@ -1,3 +1,5 @@
+//! Native histograms by hand-made messages: their buckets, their text, and what is wrong with them.
+
 use super::*;
 use crate::wire::{push_bytes_field, push_double_field, push_varint, push_varint_field};
 

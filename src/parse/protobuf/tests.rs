@@ -1,3 +1,5 @@
+//! The protobuf reader against hand-made bodies, and against `prost` with random and damaged ones.
+
 use proptest::prelude::*;
 use prost::Message as _;
 

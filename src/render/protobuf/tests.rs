@@ -14,6 +14,7 @@ use crate::parse::protobuf::oracle::{
 use crate::parse::{protobuf, text};
 use crate::render::index::Index;
 use crate::render::negotiate::{Form, Format};
+use crate::render::tests::exposed_as;
 use crate::store::view::ValueView;
 use crate::store::{Mode, Store, times};
 use crate::telemetry::{OwnFamily, OwnSeries, OwnValue};
@@ -169,7 +170,7 @@ fn sorted(mut family: MetricFamily) -> MetricFamily {
 
 fn exposed(index: &mut Index, escaping: Escaping, own: &[OwnFamily]) -> Vec<MetricFamily> {
     let form = Form { format: Format::ProtoDelimited, escaping };
-    oracle::decoded(&index.expose(form, own).concat()).unwrap()
+    oracle::decoded(&exposed_as(index, form, own)).unwrap()
 }
 
 fn take_feed(store: &Store, index: &mut Index) {
@@ -277,11 +278,11 @@ fn help_is_absent_where_nobody_gave_it_and_a_family_without_series_is_not_shown(
     assert_eq!((shown[1].name(), shown[1].help.as_deref()), ("b_total", None));
     assert_eq!(shown[1].metric[0].counter, Some(Counter::default()));
     assert_eq!(shown.len(), 4);
-    let text = index.expose(Form::TEXT, &[own("a_total")]).concat();
+    let text = exposed_as(&mut index, Form::TEXT, &[own("a_total")]);
     let text = String::from_utf8(text).unwrap();
     assert!(text.contains("# TYPE a_total counter\na_total{code=\"200\"} 3\n# TYPE b_total"), "{text}");
     assert!(!text.contains("# TYPE c "), "{text}");
-    let compact = index.expose(Form { format: Format::ProtoCompact, ..Form::TEXT }, &[]).concat();
+    let compact = exposed_as(&mut index, Form { format: Format::ProtoCompact, ..Form::TEXT }, &[]);
     let compact = String::from_utf8(compact).unwrap();
     assert!(
         compact.starts_with("name:\"b_total\" type:COUNTER metric:{label:{name:\"instance\" value:\"\"} ")

@@ -13,7 +13,12 @@ use crate::model::{GroupingKey, NameRules};
 use crate::telemetry::Telemetry;
 
 fn gateway() -> Gateway {
-    let settings = Settings { check_consistency: true, names: NameRules::Legacy, lenient: false };
+    let settings = Settings {
+        check_consistency: true,
+        names: NameRules::Legacy,
+        lenient: false,
+        exposition_cache_bytes: 1 << 20,
+    };
     Gateway::new(settings, Arc::new(Telemetry::new(1))).unwrap()
 }
 
@@ -105,7 +110,7 @@ fn equal_bounds_keep_the_last_value_and_gauge_histograms_show_zero() {
     push_bounds(&mut out, std::iter::empty());
     let value = ValueView::Histogram { buckets: Vec::new(), sum: 0.0, count: Number::Int(0), detail: None };
     push_series(&mut out, MetricType::GaugeHistogram, &SeriesView { labels: Vec::new(), value });
-    assert_eq!(out.finish().0.concat(), br#"{"+Inf":"1e+06","0.5":"2"}{}{"labels":{},"value":"0"}"#);
+    assert_eq!(out.finish().concat(), br#"{"+Inf":"1e+06","0.5":"2"}{}{"labels":{},"value":"0"}"#);
 }
 
 #[test]
@@ -118,7 +123,7 @@ fn native_buckets_take_the_place_of_classic_ones() {
         let buckets = vec![(1.0, Number::Int(7))];
         let value = ValueView::Histogram { buckets, sum: 3.5, count: Number::Int(7), detail: Some(detail) };
         push_series(&mut out, MetricType::Histogram, &SeriesView { labels: Vec::new(), value });
-        String::from_utf8(out.finish().0.concat()).unwrap()
+        String::from_utf8(out.finish().concat()).unwrap()
     };
     assert_eq!(
         shown(message),
