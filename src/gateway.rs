@@ -30,6 +30,8 @@ pub struct Settings {
     pub names: NameRules,
     /// `--push.lenient`: repairs bodies that would be refused.
     pub lenient: bool,
+    /// `--web.enable-openmetrics`: scrapers that ask for OpenMetrics get it.
+    pub offers_openmetrics: bool,
     /// `--limit.exposition-cache`, in bytes.
     pub exposition_cache_bytes: usize,
 }
@@ -210,6 +212,7 @@ mod tests {
             check_consistency,
             names: NameRules::Legacy,
             lenient: false,
+            offers_openmetrics: false,
             exposition_cache_bytes: 1 << 20,
         };
         Gateway::new(settings, Arc::new(Telemetry::new(1))).unwrap()

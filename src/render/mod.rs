@@ -11,6 +11,7 @@ mod expose;
 mod heat;
 mod index;
 pub mod negotiate;
+mod openmetrics;
 mod own;
 mod owners;
 mod protobuf;

@@ -170,6 +170,7 @@ mod tests {
             check_consistency: true,
             names: NameRules::Utf8,
             lenient: false,
+            offers_openmetrics: false,
             exposition_cache_bytes: 1 << 20,
         };
         let gateway = Gateway::new(settings, Arc::new(Telemetry::new(1))).unwrap();

@@ -17,6 +17,7 @@ fn gateway() -> Gateway {
         check_consistency: true,
         names: NameRules::Legacy,
         lenient: false,
+        offers_openmetrics: false,
         exposition_cache_bytes: 1 << 20,
     };
     Gateway::new(settings, Arc::new(Telemetry::new(1))).unwrap()
