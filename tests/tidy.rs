@@ -46,7 +46,7 @@ const FENCES: &[(&str, &[&str])] = &[
     ("tikv_jemallocator", &["main.rs"]),
     ("tracing_subscriber", &["telemetry"]),
     ("zmij", &["format"]),
-    ("zstd", &["http/encoding", "render"]),
+    ("zstd", &["http/encoding", "http/encoding.rs", "render"]),
 ];
 
 /// Files that may hold `unsafe`, with the reason.
