@@ -32,6 +32,8 @@ pub struct Settings {
     pub names: NameRules,
     /// `--push.lenient`: repairs bodies that would be refused.
     pub lenient: bool,
+    /// `--web.enable-openmetrics`: scrapers that ask for OpenMetrics get it.
+    pub offers_openmetrics: bool,
     /// `--limit.exposition-cache`, in bytes.
     pub exposition_cache_bytes: usize,
 }
@@ -43,6 +45,7 @@ impl Default for Settings {
             check_consistency: true,
             names: NameRules::Legacy,
             lenient: false,
+            offers_openmetrics: false,
             exposition_cache_bytes: limits::EXPOSITION_CACHE_BYTES_MAX,
         }
     }

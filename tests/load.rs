@@ -43,7 +43,7 @@ fn push_rounds(mut connection: Connection, first: usize, acknowledged: &Acknowle
             if group.is_multiple_of(DELETED_EVERY) && round % 5 == 0 {
                 connection.send("DELETE", &path, &[], b"").is_empty_with(202);
             }
-            let method = if (group as u64 + round) % 3 == 0 { "PUT" } else { "POST" };
+            let method = if (group as u64 + round).is_multiple_of(3) { "PUT" } else { "POST" };
             // The seventh of each ten is refused and must leave no trace of its number.
             if (group as u64 + round) % 10 == 7 {
                 let refused =
@@ -83,10 +83,10 @@ impl Watcher {
     fn check(&mut self, text: &str, least: &[u64]) {
         assert!(text.ends_with('\n'), "a scrape is cut");
         let found = numbers(text);
-        for group in 0..GROUPS {
+        for (group, least) in least.iter().enumerate() {
             let Some(numbers) = found.get(&group) else {
-                let may_be_gone = least[group] == 0 || group.is_multiple_of(DELETED_EVERY);
-                assert!(may_be_gone, "group {group} is missing, {} was acknowledged", least[group]);
+                let may_be_gone = *least == 0 || group.is_multiple_of(DELETED_EVERY);
+                assert!(may_be_gone, "group {group} is missing, {} was acknowledged", *least);
                 continue;
             };
             let number = numbers[0].1;
@@ -99,11 +99,7 @@ impl Watcher {
                 "group {group} went back to {number} from {}",
                 self.seen[group]
             );
-            assert!(
-                number >= least[group],
-                "group {group} shows {number}, {} was acknowledged",
-                least[group]
-            );
+            assert!(number >= *least, "group {group} shows {number}, {} was acknowledged", *least);
             self.seen[group] = number;
         }
     }

@@ -12,6 +12,7 @@ mod heat;
 mod index;
 pub mod lease;
 pub mod negotiate;
+mod openmetrics;
 mod own;
 mod owners;
 mod protobuf;

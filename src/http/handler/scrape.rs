@@ -14,11 +14,11 @@ pub struct Scrape {
 }
 
 impl Scrape {
-    pub fn of(head: &Head<'_>) -> Scrape {
+    pub fn of(head: &Head<'_>, gateway: &Gateway) -> Scrape {
         let tags = joined(head, "if-none-match");
         Scrape {
             wanted: Wanted {
-                form: Form::negotiate(&joined(head, "accept")),
+                form: Form::negotiate(&joined(head, "accept"), gateway.settings().offers_openmetrics),
                 encoding: Encoding::negotiate(&joined(head, "accept-encoding")),
             },
             if_none_match: (!tags.is_empty()).then(|| tags.into_owned()),
