@@ -15,6 +15,7 @@ pub mod gateway;
 pub mod http;
 pub mod parse;
 pub mod render;
+pub mod sink;
 pub mod store;
 
 pub mod config;

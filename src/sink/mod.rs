@@ -1,0 +1,7 @@
+//! Whoever follows the store's changes to somewhere else than a scrape: today the disk.
+//!
+//! A sink pulls the names of changed groups from its feed and loads their newest states, so a slow one
+//! costs freshness, never memory.
+
+pub mod records;
+mod restore;
