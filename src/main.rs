@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use floodway::build_info;
 use floodway::clock::Now;
-use floodway::config::{Config, LogFormat, LogLevel};
-use floodway::gateway::{Gateway, Settings};
+use floodway::config::{self, Config, LogFormat, LogLevel, SyncMode};
+use floodway::gateway::{Gateway, Persistence, Promise, Settings};
 use floodway::http::config::HttpConfig;
 use floodway::http::route::Routes;
 use floodway::model::NameRules;
@@ -38,13 +38,27 @@ fn serve(config: Config) -> bool {
     let names = if config.utf8_names { NameRules::Utf8 } else { NameRules::Legacy };
     let settings = Settings { check_consistency: config.check_consistency, names };
     let telemetry = Arc::new(Telemetry::new(config.workers));
-    match Gateway::new(settings, telemetry) {
-        Ok(gateway) => server::run(server_config(config), Arc::new(gateway)).is_ok(),
+    let persistence = config.persistence.as_ref().map(persistence);
+    match Gateway::open(settings, telemetry, persistence.as_ref()).map(Arc::new) {
+        Ok(gateway) => {
+            let served = server::run(server_config(config), gateway.clone()).is_ok();
+            gateway.close();
+            served
+        }
         Err(err) => {
-            error!(%err, "could not start the renderer");
+            error!(%err, "could not start");
             false
         }
     }
+}
+
+fn persistence(config: &config::Persistence) -> Persistence {
+    let promise = match config.sync {
+        SyncMode::Always => Promise::Always,
+        SyncMode::Interval => Promise::Within(config.interval),
+        SyncMode::Never => Promise::Nothing,
+    };
+    Persistence { path: config.path.clone(), promise, salvage: config.salvage }
 }
 
 fn server_config(config: Config) -> ServerConfig {

@@ -20,7 +20,8 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("telemetry", &["build_info", "clock", "limits", "format", "model"]),
     ("store", &["clock", "limits", "format", "model", "telemetry"]),
     ("render", &["limits", "format", "model", "store", "telemetry"]),
-    ("gateway", &["clock", "limits", "format", "model", "parse", "store", "render", "telemetry"]),
+    ("sink", &["clock", "limits", "model", "store", "telemetry"]),
+    ("gateway", &["clock", "limits", "format", "model", "parse", "store", "render", "sink", "telemetry"]),
     ("config", &["build_info", "clock", "limits", "format"]),
     ("http", &["build_info", "clock", "limits", "format", "model", "gateway", "config", "telemetry"]),
     ("server", &["clock", "limits", "model", "gateway", "config", "http", "telemetry"]),
@@ -30,8 +31,10 @@ const LAYERS: &[(&str, &[&str])] = &[
 const FENCES: &[(&str, &[&str])] = &[
     ("askama", &["http"]),
     ("crossbeam_epoch", &["store"]),
-    ("crossbeam_queue", &["store"]),
-    ("futures_channel", &["render", "http", "server"]),
+    ("crc32fast", &["sink"]),
+    ("crossbeam_queue", &["store", "sink"]),
+    ("fjall", &["sink/database.rs"]),
+    ("futures_channel", &["render", "http", "server", "sink"]),
     ("httparse", &["http"]),
     ("jiff", &["telemetry", "http"]),
     ("memchr", &["parse", "format", "http"]),
@@ -42,6 +45,7 @@ const FENCES: &[(&str, &[&str])] = &[
     ("tikv_jemalloc_ctl", &["telemetry/process.rs"]),
     ("tikv_jemallocator", &["main.rs"]),
     ("tracing_subscriber", &["telemetry"]),
+    ("xxhash_rust", &["sink/journal.rs"]),
     ("zmij", &["format"]),
 ];
 

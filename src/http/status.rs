@@ -10,6 +10,7 @@ pub fn of(reason: Reason) -> u16 {
         Reason::BadKey | Reason::Malformed | Reason::Inconsistent => 400,
         Reason::TooLarge => 413,
         Reason::UnsupportedEncoding => 415,
+        Reason::NotDurable => 503,
     }
 }
 

@@ -16,6 +16,8 @@ pub enum Reason {
     TooLarge,
     /// The request's content coding is not one we take.
     UnsupportedEncoding,
+    /// Groups are kept on the disk, and the disk fails.
+    NotDurable,
 }
 
 impl Reason {
@@ -27,6 +29,7 @@ impl Reason {
             Reason::Inconsistent => "inconsistent",
             Reason::TooLarge => "too_large",
             Reason::UnsupportedEncoding => "unsupported_encoding",
+            Reason::NotDurable => "not_durable",
         }
     }
 }

@@ -46,7 +46,6 @@ struct Read {
 /// A group that is in the store now.
 pub struct Restored {
     pub group: Arc<Group>,
-    pub key: Vec<u8>,
     pub shape_checksum: u32,
     pub values_checksum: u32,
 }
@@ -166,12 +165,12 @@ impl<'s> Reader<'s> {
         Ok(())
     }
 
-    /// Checks that everything is there that `summary` counts.
+    /// Checks that everything is there that `summary` counts, and gives it back.
     ///
     /// # Errors
     ///
     /// Something is missing, or older than it should be.
-    pub fn check(&self, summary: Option<Summary>) -> Result<(), Damage> {
+    pub fn check(&self, summary: Option<Summary>) -> Result<Summary, Damage> {
         let summary = summary.ok_or(Damage::NoSummary)?;
         if let Some(key) = self.shapes.keys().next() {
             return Err(Damage::Unpaired(shown(key)));
@@ -180,7 +179,7 @@ impl<'s> Reader<'s> {
         if found != summary.groups || self.digest != summary.digest {
             return Err(Damage::Incomplete { found, expected: summary.groups });
         }
-        Ok(())
+        Ok(summary)
     }
 
     /// Puts everything that was read into the store.
@@ -194,7 +193,6 @@ impl<'s> Reader<'s> {
             match self.store.restore(read.kept) {
                 Ok(group) => outcome.restored.push(Restored {
                     group,
-                    key,
                     shape_checksum: read.shape_checksum,
                     values_checksum: read.values_checksum,
                 }),

@@ -57,8 +57,8 @@ pub fn begin(gateway: &Gateway, head: &Head<'_>, path: &PushPath<'_>, coding: Co
     }
 }
 
-/// Applies a push whose body is whole.
-pub fn finish(gateway: &Gateway, push: Push, body: Bytes) -> Answer {
+/// Applies a push whose body is whole, and waits for the disk if that was promised.
+pub async fn finish(gateway: &Gateway, push: Push, body: Bytes) -> Answer {
     let now = Now::read();
     let Push { mode, key, content_type, coding, facts } = push;
     // The gateway counts what it refuses itself.
@@ -66,6 +66,10 @@ pub fn finish(gateway: &Gateway, push: Push, body: Bytes) -> Answer {
         coding.decode(body).inspect_err(|refusal| gateway.telemetry().count_refusal(refusal.reason));
     let applied: Result<(), Refusal> =
         decoded.and_then(|body| gateway.push(mode, &key, content_type.as_deref(), &body, now));
+    let applied = match applied {
+        Ok(()) => gateway.made_durable().await,
+        refused => refused,
+    };
     let answer = match applied {
         Ok(()) if gateway.settings().check_consistency => Answer::empty(200),
         Ok(()) => Answer::empty(202),
