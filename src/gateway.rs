@@ -9,15 +9,17 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::clock::Now;
-use crate::model::{Families, GroupingKey, NameRules, Reason, Refusal};
-use crate::parse::text;
-use crate::render::renderer::{Renderer, Slices};
+use crate::limits;
+use crate::model::{Families, GroupingKey, Leniency, NameRules, Reason, Refusal};
+use crate::parse::{self, BodyFormat, lenient, openmetrics, protobuf, text};
+use crate::render::renderer::Renderer;
 use crate::sink::durable::Durable;
 use crate::store::Store;
 use crate::telemetry::Telemetry;
 
 pub use crate::parse::push_path;
-pub use crate::render::negotiate::{Encoding, Form};
+pub use crate::render::negotiate::{Encoding, Form, Wanted};
+pub use crate::render::renderer::{Rendered, Slices};
 pub use crate::sink::durable::{Options as Persistence, Promise};
 pub use crate::sink::start::StartError as PersistenceError;
 pub use crate::store::Mode;
@@ -30,15 +32,22 @@ pub struct Settings {
     pub check_consistency: bool,
     /// `--push.enable-utf8-names`.
     pub names: NameRules,
+    /// `--push.lenient`: repairs bodies that would be refused.
+    pub lenient: bool,
+    /// `--limit.exposition-cache`, in bytes.
+    pub exposition_cache_bytes: usize,
 }
 
-/// A scrape's answer: shared slices, never concatenated.
-#[derive(Clone, Debug)]
-pub struct Exposition {
-    pub content_type: String,
-    pub encoding: Encoding,
-    pub slices: Slices,
-    pub len: usize,
+/// As a gateway without any flag treats them.
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings {
+            check_consistency: true,
+            names: NameRules::Legacy,
+            lenient: false,
+            exposition_cache_bytes: limits::EXPOSITION_CACHE_BYTES_MAX,
+        }
+    }
 }
 
 pub struct Gateway {
@@ -94,7 +103,8 @@ impl Gateway {
         let store = Store::new(settings.check_consistency, own);
         let store = Arc::new(if persistence.is_some() { store.followed_by_keeper() } else { store });
         let durable = persistence.map(|options| Durable::start(&store, &telemetry, options)).transpose()?;
-        let renderer = Renderer::start(store.clone(), telemetry.clone()).map_err(OpenError::Renderer)?;
+        let renderer = Renderer::start(store.clone(), telemetry.clone(), settings.exposition_cache_bytes)
+            .map_err(OpenError::Renderer)?;
         Ok(Gateway { settings, telemetry, store, renderer, durable })
     }
 
@@ -136,8 +146,9 @@ impl Gateway {
         &self.telemetry
     }
 
-    /// Applies one push whose `body` is decoded (no content coding left) and whole. Ask
-    /// [`made_durable`](Gateway::made_durable) before answering that it was accepted.
+    /// Applies one push whose `body` is decoded (no content coding left) and whole. The Content-Type
+    /// says what it is written in. Ask [`made_durable`](Gateway::made_durable) before answering that it
+    /// was accepted.
     ///
     /// # Errors
     ///
@@ -148,15 +159,17 @@ impl Gateway {
         &self,
         mode: Mode,
         key: &GroupingKey,
-        _content_type: Option<&[u8]>,
+        content_type: Option<&[u8]>,
         body: &Bytes,
         now: Now,
     ) -> Result<(), Refusal> {
         self.check_durable().inspect_err(|refusal| self.telemetry.count_refusal(refusal.reason))?;
-        if self.store.push_known(mode, key, body, now.wall) {
-            return Ok(());
-        }
-        let result = self.push_parsed(mode, key, body, now);
+        let result = match parse::format_of(content_type) {
+            BodyFormat::Text if self.store.push_known(mode, key, body, now.wall) => return Ok(()),
+            BodyFormat::Text => self.push_text(mode, key, body, now),
+            BodyFormat::OpenMetrics => self.push_openmetrics(mode, key, body, now),
+            BodyFormat::Protobuf => self.push_protobuf(mode, key, body, now),
+        };
         if let Err(refusal) = &result {
             self.telemetry.count_refusal(refusal.reason);
             if let Some(durable) = &self.durable {
@@ -170,11 +183,74 @@ impl Gateway {
         result
     }
 
-    fn push_parsed(&self, mode: Mode, key: &GroupingKey, body: &Bytes, now: Now) -> Result<(), Refusal> {
-        let spare = SPARE.take().unwrap_or_default();
-        let families = text::parse(body, self.settings.names, spare)
-            .map_err(|error| Refusal::new(error.reason(), error.to_string()))?;
+    fn push_text(&self, mode: Mode, key: &GroupingKey, body: &Bytes, now: Now) -> Result<(), Refusal> {
+        let names = self.settings.names;
+        let parsed = text::parse(body, names, SPARE.take().unwrap_or_default());
+        let is_bad = parsed.as_ref().map_or(true, |families| families.timestamped);
+        // Only what would be refused is looked at again.
+        if is_bad
+            && self.settings.lenient
+            && let Some(relaxed) = lenient::relax(body)
+        {
+            let families = text::parse(&relaxed.body, names, Families::default())?;
+            for leniency in relaxed.leniencies {
+                self.telemetry.count_lenience(leniency);
+            }
+            return self.store.push(mode, key, &families, None, now.wall);
+        }
+        let families = parsed?;
         let result = self.store.push(mode, key, &families, Some(body), now.wall);
+        SPARE.set(Some(families.recycle()));
+        result
+    }
+
+    /// Clients announce OpenMetrics and then send plain text, as the reference reads it. So a body that is
+    /// no OpenMetrics is read as text, and the first fault counts if it is no text either.
+    fn push_openmetrics(&self, mode: Mode, key: &GroupingKey, body: &Bytes, now: Now) -> Result<(), Refusal> {
+        let names = self.settings.names;
+        let fault = match openmetrics::read(body, names) {
+            Ok(read) => match read.families(names, SPARE.take().unwrap_or_default()) {
+                Ok(mut families) => {
+                    self.forgive_timestamps(&mut families);
+                    let result = self.store.push(mode, key, &families, None, now.wall);
+                    SPARE.set(Some(families.recycle()));
+                    return result;
+                }
+                Err(fault) => fault,
+            },
+            Err(fault) => fault,
+        };
+        if fault.is_final() {
+            return Err(fault.into());
+        }
+        match self.push_text(mode, key, body, now) {
+            Err(refusal) if refusal.reason != Reason::Inconsistent => Err(fault.into()),
+            result => result,
+        }
+    }
+
+    /// Forgets that a body had timestamps, which are not kept anyway.
+    fn forgive_timestamps(&self, families: &mut Families<'_>) {
+        if self.settings.lenient && families.timestamped {
+            families.timestamped = false;
+            self.telemetry.count_lenience(Leniency::Timestamp);
+        }
+    }
+
+    fn push_protobuf(&self, mode: Mode, key: &GroupingKey, body: &Bytes, now: Now) -> Result<(), Refusal> {
+        let spare = SPARE.take().unwrap_or_default();
+        let mut families = match protobuf::parse(body, self.settings.names, spare) {
+            Ok(families) => families,
+            Err(error) => {
+                // Found by the parser here, but by the store in the reference, which stamps it.
+                if error.reason() == Reason::Inconsistent {
+                    self.store.stamp_failure(key, now.wall);
+                }
+                return Err(error.into());
+            }
+        };
+        self.forgive_timestamps(&mut families);
+        let result = self.store.push(mode, key, &families, None, now.wall);
         SPARE.set(Some(families.recycle()));
         result
     }
@@ -199,16 +275,72 @@ impl Gateway {
         Ok(self.store.wipe())
     }
 
-    /// The exposition of everything answered before this call, in the form asked for. `None` if the
-    /// renderer has ended, which only a bug can make it do.
-    pub async fn scrape(&self, form: Form, encoding: Encoding) -> Option<Exposition> {
-        let slices = self.renderer.render(form).await?;
-        let len = slices.iter().map(Bytes::len).sum();
-        Some(Exposition { content_type: form.content_type(), encoding, slices, len })
+    /// The exposition of everything answered before this call, as `wanted`; without a body if it is
+    /// what `if_none_match` names. `None` if the renderer has ended, which only a bug can make it do.
+    pub async fn scrape(&self, wanted: Wanted, if_none_match: Option<String>) -> Option<Rendered> {
+        self.renderer.render(wanted, if_none_match).await
     }
 
     /// Every group as it is now, sorted by grouping key.
     pub fn groups(&self) -> Vec<GroupView> {
         self.store.views()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::parse::protobuf::oracle::{self, Metric, MetricFamily, Plain};
+
+    const DELIMITED: &[u8] =
+        b"application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited";
+
+    fn gateway(check_consistency: bool) -> Gateway {
+        let settings = Settings { check_consistency, ..Settings::default() };
+        Gateway::new(settings, Arc::new(Telemetry::new(1))).unwrap()
+    }
+
+    /// Pushes a family of type gauge with this one metric.
+    fn push(gateway: &Gateway, content_type: Option<&[u8]>, metric: Metric) -> Result<(), Refusal> {
+        let family = MetricFamily {
+            name: Some("m".into()),
+            r#type: Some(1),
+            metric: vec![metric],
+            ..Default::default()
+        };
+        let key = GroupingKey::new("j", []);
+        gateway.push(Mode::ReplaceGroup, &key, content_type, &oracle::encoded(&[family]).into(), Now::read())
+    }
+
+    fn gauge() -> Metric {
+        Metric { gauge: Some(Plain { value: Some(1.0) }), ..Default::default() }
+    }
+
+    fn untyped() -> Metric {
+        Metric { untyped: Some(Plain::default()), ..Default::default() }
+    }
+
+    #[test]
+    fn the_content_type_decides_how_a_body_is_read() {
+        let gateway = gateway(true);
+        assert!(push(&gateway, None, gauge()).unwrap_err().text.starts_with("text format parsing error"));
+        assert!(gateway.groups().is_empty());
+        assert_eq!(push(&gateway, Some(DELIMITED), gauge()), Ok(()));
+        assert_eq!(gateway.groups()[0].families()[0].name, "m");
+    }
+
+    #[test]
+    fn only_what_the_reference_finds_in_its_store_is_stamped() {
+        let checked = gateway(true);
+        assert_eq!(push(&checked, Some(DELIMITED), Metric::default()).unwrap_err().reason, Reason::Malformed);
+        assert!(checked.groups().is_empty());
+        assert_eq!(push(&checked, Some(DELIMITED), untyped()).unwrap_err().reason, Reason::Inconsistent);
+        assert!(!checked.groups()[0].last_push_successful());
+        assert!(checked.groups()[0].families().is_empty());
+
+        let unchecked = gateway(false);
+        assert!(push(&unchecked, Some(DELIMITED), Metric::default()).is_err());
+        assert_eq!(push(&unchecked, Some(DELIMITED), untyped()), Ok(()));
+        assert!(!unchecked.groups()[0].last_push_successful());
     }
 }

@@ -10,6 +10,7 @@ pub mod limits;
 
 pub mod format;
 pub mod model;
+pub mod wire;
 
 pub mod gateway;
 pub mod http;

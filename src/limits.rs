@@ -19,6 +19,18 @@ pub const BODY_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Largest request body once decoded.
 pub const DECODED_BYTES_MAX: usize = 128 * 1024 * 1024;
 
+/// Longest compressed body that a worker tries to unpack itself.
+pub const INLINE_BODY_BYTES_MAX: usize = 64 * 1024;
+
+/// Most bytes that a worker unpacks itself: about a millisecond of its time.
+pub const INLINE_DECODED_BYTES_MAX: usize = 1024 * 1024;
+
+/// Threads that unpack larger bodies.
+pub const DECODER_THREADS: usize = 2;
+
+/// Large compressed bodies that wait for one of those threads before further ones are refused.
+pub const DECODER_QUEUE_MAX: usize = 256;
+
 /// Connections open at once, over all workers.
 pub const CONNECTIONS_MAX: usize = 16_384;
 
@@ -43,6 +55,10 @@ pub const HEAD_DEADLINE: Duration = Duration::from_secs(10);
 
 /// Longest wait for a whole request body.
 pub const BODY_DEADLINE: Duration = Duration::from_secs(60);
+
+/// Rendered and compressed segments kept ready for scrapes: room for about eight million series where
+/// scrapers take plain text, for fifty million where they take gzip.
+pub const EXPOSITION_CACHE_BYTES_MAX: usize = 1 << 30;
 
 /// Longest wait for a scraper or pusher to take the next piece of an answer.
 pub const WRITE_DEADLINE: Duration = Duration::from_secs(30);
@@ -106,6 +122,7 @@ pub const ECHO_BYTES_MAX: usize = 200;
 const _: () = {
     assert!(REQUEST_LINE_BYTES_MAX <= HEAD_BYTES_MAX);
     assert!(BODY_BYTES_MAX <= DECODED_BYTES_MAX);
+    assert!(INLINE_DECODED_BYTES_MAX <= DECODED_BYTES_MAX);
     // A head must be able to arrive whole in the read buffer.
     assert!(HEAD_BYTES_MAX < BUSY_BUFFER_BYTES_MAX);
     assert!(IDLE_BUFFER_BYTES < BUSY_BUFFER_BYTES_MAX);

@@ -144,6 +144,8 @@ pub struct Draft {
     pub persistence_salvage: bool,
     pub disable_consistency_check: bool,
     pub utf8_names: bool,
+    pub lenient: bool,
+    pub push_status: u16,
     pub log_level: LogLevel,
     pub log_format: LogFormat,
     pub workers: usize,
@@ -324,6 +326,23 @@ pub static FLAGS: &[Flag] = &[
         "Accept pushes unchecked. DANGEROUS: one bad push can then make every scrape fail in Prometheus."
     ),
     switch!("push.enable-utf8-names", Push, utf8_names, "Accept metric and label names in any UTF-8."),
+    switch!(
+        "push.lenient",
+        Push,
+        lenient,
+        "Accept CR LF line ends and a missing last line end, and drop timestamps instead of refusing them."
+    ),
+    setting!("push.success-code", Push, Word, "200",
+        "Status code of an accepted push, for clients that know only one. One of: 200, 202. Unchecked pushes and deletions always get 202.",
+        set: |draft, value| {
+            draft.push_status = match value {
+                "200" => 200,
+                "202" => 202,
+                _ => return Err(format!("--push.success-code must be 200 or 202, got {value:?}")),
+            };
+            Ok(())
+        },
+        show: |draft| draft.push_status.to_string()),
     setting!("log.level", Log, Word, "info",
         "Log events of this severity and above. One of: debug, info, warn, error.",
         set: |draft, value| {
@@ -358,6 +377,12 @@ pub static FLAGS: &[Flag] = &[
     size!("limit.body-bytes", body_bytes, "67108864", "Largest request body as sent, in bytes."),
     size!("limit.decoded-bytes", decoded_bytes, "134217728", "Largest request body once decoded, in bytes."),
     size!("limit.connections", connections, "16384", "Most connections open at once."),
+    size!(
+        "limit.exposition-cache",
+        exposition_cache,
+        "1073741824",
+        "Most bytes of rendered and compressed metrics kept ready for scrapes."
+    ),
     deadline!(
         "limit.head-deadline",
         head_deadline,

@@ -6,6 +6,9 @@ use crate::build_info;
 
 const ABOUT: &str = "Floodway, a push gateway for Prometheus";
 
+const ABOUT_SWITCHES: &str =
+    "A flag without a value also has a form that turns it off, such as --no-web.enable-lifecycle.";
+
 /// Columns of the help text, which is what the reference uses away from a terminal.
 const WIDTH: usize = 80;
 
@@ -31,7 +34,7 @@ fn listed() -> impl Iterator<Item = &'static Flag> {
 fn usage(program: &str) -> String {
     let mut out = format!("usage: {program} [<flags>]\n\n{ABOUT}\n\nFlags:\n");
     push_rows(&mut out, listed());
-    out.push('\n');
+    out.push_str(&format!("\n{}\n\n", wrapped(ABOUT_SWITCHES, WIDTH).join("\n")));
     out
 }
 
@@ -41,15 +44,15 @@ fn long_usage(program: &str) -> String {
         out.push_str(&format!("\n{}:\n", section.title()));
         push_rows(&mut out, FLAGS.iter().filter(|flag| flag.section == section));
     }
-    out.push('\n');
+    out.push_str(&format!("\n{}\n\n", wrapped(ABOUT_SWITCHES, WIDTH).join("\n")));
     out
 }
 
-/// The flag with its dashes and default: `--log.level=info`, `--[no-]web.enable-lifecycle`.
+/// The flag with its dashes and default: `--log.level=info`, `--web.enable-lifecycle`.
 fn signature(flag: &Flag) -> String {
     let Flag { name, default, .. } = flag;
     match flag.kind {
-        Kind::Switch => format!("--[no-]{name}"),
+        Kind::Switch => format!("--{name}"),
         Kind::Text => format!("--{name}={default:?}"),
         Kind::Word => format!("--{name}={default}"),
         Kind::List => format!("--{name}={default} ..."),
@@ -173,25 +176,25 @@ mod tests {
     fn help_lists_the_reference_flags_in_its_order() {
         let help = usage("pushgateway");
         assert!(help.starts_with(
-            "usage: pushgateway [<flags>]\n\nFloodway, a push gateway for Prometheus\n\nFlags:\n  -h, --[no-]help "
+            "usage: pushgateway [<flags>]\n\nFloodway, a push gateway for Prometheus\n\nFlags:\n  -h, --help "
         ));
         let order = [
-            "--[no-]help ",
-            "--[no-]web.systemd-socket\n",
+            "--help ",
+            "--web.systemd-socket\n",
             "--web.listen-address=:9091 ...\n",
             "--web.config.file=\"\" ",
             "--web.telemetry-path=\"/metrics\"\n",
             "--web.external-url=URL ",
             "--web.route-prefix=\"\" ",
-            "--[no-]web.enable-lifecycle\n",
-            "--[no-]web.enable-admin-api\n",
+            "--web.enable-lifecycle\n",
+            "--web.enable-admin-api\n",
             "--persistence.file=\"\" ",
             "--persistence.interval=5m ",
-            "--[no-]push.disable-consistency-check",
-            "--[no-]push.enable-utf8-names",
+            "--push.disable-consistency-check",
+            "--push.enable-utf8-names",
             "--log.level=info ",
             "--log.format=logfmt ",
-            "--[no-]version ",
+            "--version ",
         ];
         let help: String = help.lines().map(|line| line.trim_end().to_owned() + " \n").collect();
         let mut from = 0;

@@ -32,6 +32,10 @@ pub struct Config {
     pub admin_api: bool,
     pub check_consistency: bool,
     pub utf8_names: bool,
+    /// Whether bodies are repaired that would be refused.
+    pub lenient: bool,
+    /// The status code of an accepted push, where pushes are checked: 200 or 202.
+    pub push_status: u16,
     pub log_level: LogLevel,
     pub log_format: LogFormat,
     /// Threads that serve connections; at least one.
@@ -60,6 +64,8 @@ pub struct Limits {
     pub decoded_bytes: usize,
     /// Connections open at once, over all workers.
     pub connections: usize,
+    /// Rendered and compressed parts of the exposition kept ready.
+    pub exposition_cache: usize,
     /// From the first byte of a request head to its last.
     pub head_deadline: Duration,
     /// For a whole request body.
@@ -76,6 +82,7 @@ impl Default for Limits {
             body_bytes: limits::BODY_BYTES_MAX,
             decoded_bytes: limits::DECODED_BYTES_MAX,
             connections: limits::CONNECTIONS_MAX,
+            exposition_cache: limits::EXPOSITION_CACHE_BYTES_MAX,
             head_deadline: limits::HEAD_DEADLINE,
             body_deadline: limits::BODY_DEADLINE,
             idle_deadline: limits::IDLE_DEADLINE,
@@ -186,6 +193,8 @@ impl Config {
             admin_api: draft.admin_api,
             check_consistency: !draft.disable_consistency_check,
             utf8_names: draft.utf8_names,
+            lenient: draft.lenient,
+            push_status: draft.push_status,
             log_level: draft.log_level,
             log_format: draft.log_format,
             workers,

@@ -5,6 +5,7 @@
 //! the answer is written, never by a handler.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use bytes::Bytes;
 
@@ -27,7 +28,7 @@ pub enum Body {
     Whole(Bytes),
     /// Shared slices, and the sum of their lengths.
     Slices {
-        slices: Vec<Bytes>,
+        slices: Arc<[Bytes]>,
         len: usize,
     },
 }
@@ -65,14 +66,14 @@ impl Answer {
         answer
     }
 
-    /// A body of shared slices whose lengths sum up to `len`.
+    /// A body of shared slices.
     pub fn with_slices(
         status: u16,
         content_type: impl Into<Cow<'static, str>>,
-        slices: Vec<Bytes>,
-        len: usize,
+        slices: impl Into<Arc<[Bytes]>>,
     ) -> Answer {
-        debug_assert_eq!(len, slices.iter().map(Bytes::len).sum::<usize>());
+        let slices = slices.into();
+        let len = slices.iter().map(Bytes::len).sum();
         let mut answer = Answer::empty(status).header(CONTENT_TYPE, content_type);
         answer.body = Body::Slices { slices, len };
         answer

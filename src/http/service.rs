@@ -7,11 +7,21 @@ use bytes::Bytes;
 
 use super::head::Head;
 use super::response::Answer;
+use super::worker::Driver;
 
 /// Answers requests; one per worker, never shared between threads.
 pub trait Service {
     /// What is kept of a request while its body arrives.
     type Waiting;
+
+    /// The worker is about to accept connections, over `driver`.
+    fn started(&self, _driver: Driver) {}
+
+    /// A connection was accepted.
+    fn opened(&self) {}
+
+    /// A connection is over.
+    fn closed(&self) {}
 
     /// Looks at a head.
     fn begin(&self, head: &Head<'_>) -> Next<Self::Waiting>;

@@ -2,6 +2,7 @@
 
 use crate::model::{Reason, Refusal};
 
+use super::encoding;
 use super::response::Answer;
 
 /// The status code of a refused request.
@@ -10,13 +11,19 @@ pub fn of(reason: Reason) -> u16 {
         Reason::BadKey | Reason::Malformed | Reason::Inconsistent => 400,
         Reason::TooLarge => 413,
         Reason::UnsupportedEncoding => 415,
+        Reason::Overloaded => 503,
         Reason::NotDurable => 503,
     }
 }
 
 /// The answer to a refused request.
 pub fn refused(refusal: &Refusal) -> Answer {
-    Answer::error(of(refusal.reason), &refusal.text)
+    let answer = Answer::error(of(refusal.reason), &refusal.text);
+    match refusal.reason {
+        // RFC 9110 section 12.5.3: so that the client knows what it may send.
+        Reason::UnsupportedEncoding => answer.header("Accept-Encoding", encoding::TAKEN),
+        _ => answer,
+    }
 }
 
 /// The reason phrase of RFC 9110, as Go spells it.

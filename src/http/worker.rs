@@ -111,6 +111,7 @@ pub fn run<H: Service + 'static>(
             let listener = monoio::net::TcpListener::from_std(listener)?;
             monoio::spawn(accept(listener, worker.clone()));
         }
+        worker.service.started(driver);
         started(driver);
         Ok::<bool, io::Error>(watch_over(&worker, stop).await)
     })?;
@@ -161,6 +162,7 @@ async fn accept<H: Service + 'static>(listener: monoio::net::TcpListener, worker
             Ok((stream, _)) => {
                 // A failure means that the client is gone already, and the first read will say so.
                 let _ = stream.set_nodelay(true);
+                worker.service.opened();
                 let registration = worker.watch.register(stream.as_raw_fd());
                 monoio::spawn(connect(stream, registration, worker.clone()));
                 make_room(&worker).await;
@@ -202,4 +204,5 @@ async fn connect<H: Service>(
         catch_unwind(AssertUnwindSafe(|| serve.as_mut().poll(context))).unwrap_or(Poll::Ready(()))
     })
     .await;
+    worker.service.closed();
 }

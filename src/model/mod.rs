@@ -4,6 +4,8 @@
 
 pub mod families;
 pub mod grouping_key;
+pub mod histogram;
+mod leniency;
 pub mod names;
 pub mod refusal;
 pub mod template;
@@ -12,5 +14,6 @@ pub use families::{
     Detail, Families, Family, Field, Label, MetricType, Number, Part, SampleSpan, Series, Span,
 };
 pub use grouping_key::GroupingKey;
+pub use leniency::Leniency;
 pub use names::NameRules;
 pub use refusal::{Reason, Refusal};

@@ -16,6 +16,8 @@ pub enum Reason {
     TooLarge,
     /// The request's content coding is not one we take.
     UnsupportedEncoding,
+    /// We have too much to do at the moment.
+    Overloaded,
     /// Groups are kept on the disk, and the disk fails.
     NotDurable,
 }
@@ -29,6 +31,7 @@ impl Reason {
             Reason::Inconsistent => "inconsistent",
             Reason::TooLarge => "too_large",
             Reason::UnsupportedEncoding => "unsupported_encoding",
+            Reason::Overloaded => "overloaded",
             Reason::NotDurable => "not_durable",
         }
     }

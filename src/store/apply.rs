@@ -129,8 +129,9 @@ impl Store {
         let first = |series: u32| Some(built.first_values[series as usize]).filter(|at| *at != DROPPED);
         let template = body.and_then(|body| Template::cut(body, families, values.len(), first));
         let details = Details::new(&families.details, &built.first_values);
-        let template = template.map(Arc::new);
-        Ok(Block { shape: self.shapes.intern(built.shape), template, values, details, pushed_at: now })
+        let shape = self.shapes.intern(built.shape);
+        let template = template.map(|template| shape.share(template));
+        Ok(Block { shape, template, values, details, pushed_at: now })
     }
 
     /// Publishes `block` if that changes nothing but values and times; false if it would change more.
@@ -223,7 +224,7 @@ impl Store {
 
     /// Records that a push to `key` was refused, creating the group if it does not exist, as the
     /// reference does. Left out where the new group's push times would be another group's.
-    fn stamp_failure(&self, key: &GroupingKey, now: UnixNanos) {
+    pub fn stamp_failure(&self, key: &GroupingKey, now: UnixNanos) {
         loop {
             if let Some(group) = self.get(key) {
                 match self.stamp(&group, now) {

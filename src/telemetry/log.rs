@@ -94,13 +94,13 @@ fn start(out: impl Write + Send + 'static, dropped: &'static AtomicU64) -> (Queu
     let (sender, receiver) = sync_channel(LOG_LINES_QUEUED_MAX);
     thread::Builder::new()
         .name("log".to_owned())
-        .spawn(move || write_lines(&receiver, out, dropped))
+        .spawn(move || write_lines(receiver, out, dropped))
         .expect("the system has room for one thread");
     let queue = Queue { sender, dropped };
     (queue.clone(), Logger { queue })
 }
 
-fn write_lines(receiver: &Receiver<Message>, mut out: impl Write, dropped: &AtomicU64) {
+fn write_lines(receiver: Receiver<Message>, mut out: impl Write, dropped: &AtomicU64) {
     while let Ok(message) = receiver.recv() {
         match message {
             Message::Line(line) => {
@@ -109,6 +109,8 @@ fn write_lines(receiver: &Receiver<Message>, mut out: impl Write, dropped: &Atom
                 }
             }
             Message::Stop(done) => {
+                // First no more lines, so that every later one is counted as dropped.
+                drop(receiver);
                 let _ = done.send(());
                 return;
             }

@@ -12,7 +12,7 @@ use super::persistence::Persistence;
 use super::requests::RequestCounts;
 use super::slots::PerWorker;
 use super::summary::{self, Merged, Summary};
-use crate::model::Reason;
+use crate::model::{Leniency, Reason};
 
 /// Counters and gauges of this process. One exists, shared by all threads.
 pub struct Telemetry {
@@ -36,12 +36,13 @@ struct StoreFigures {
 pub(super) const PUSH_METHODS: [&str; 2] = ["post", "put"];
 
 /// All reasons in order of their index.
-pub(super) const REASONS: [Reason; 6] = [
+pub(super) const REASONS: [Reason; 7] = [
     Reason::BadKey,
     Reason::Malformed,
     Reason::Inconsistent,
     Reason::TooLarge,
     Reason::UnsupportedEncoding,
+    Reason::Overloaded,
     Reason::NotDurable,
 ];
 
@@ -53,6 +54,7 @@ struct Counters {
     /// In nanoseconds.
     push_durations: [Summary; PUSH_METHODS.len()],
     refusals: [AtomicU64; REASONS.len()],
+    leniencies: [AtomicU64; Leniency::ALL.len()],
     /// Opened less closed on this copy; below zero where connections close on another thread.
     connections: AtomicI64,
 }
@@ -90,6 +92,11 @@ impl Telemetry {
     /// Counts a push that was refused.
     pub fn count_refusal(&self, reason: Reason) {
         self.counters.mine().refusals[index_of(reason)].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts a push of which something was forgiven.
+    pub fn count_lenience(&self, leniency: Leniency) {
+        self.counters.mine().leniencies[leniency as usize].fetch_add(1, Ordering::Relaxed);
     }
 
     pub fn connection_opened(&self) {
@@ -169,6 +176,10 @@ impl Telemetry {
         Merged::new(parts, summary::period_at(self.started.elapsed()))
     }
 
+    pub(super) fn leniencies(&self, leniency: Leniency) -> u64 {
+        self.counters.iter().map(|part| part.leniencies[leniency as usize].load(Ordering::Relaxed)).sum()
+    }
+
     pub(super) fn refusals(&self, reason: usize) -> u64 {
         self.counters.iter().map(|part| part.refusals[reason].load(Ordering::Relaxed)).sum()
     }
@@ -182,7 +193,8 @@ fn index_of(reason: Reason) -> usize {
         Reason::Inconsistent => 2,
         Reason::TooLarge => 3,
         Reason::UnsupportedEncoding => 4,
-        Reason::NotDurable => 5,
+        Reason::Overloaded => 5,
+        Reason::NotDurable => 6,
     }
 }
 

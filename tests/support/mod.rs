@@ -64,7 +64,7 @@ impl Service for EchoService {
         if waiting.contains("/slices") {
             let slices: Vec<Bytes> =
                 (0..3000).map(|number| Bytes::from(vec![b'a' + (number % 26) as u8; 5000])).collect();
-            return Answer::with_slices(200, "text/plain", slices, 3000 * 5000);
+            return Answer::with_slices(200, "text/plain", slices);
         }
         if waiting.contains("/quit") {
             (self.quit)();

@@ -19,6 +19,7 @@ use crate::format::float;
 use crate::gateway::{FamilyView, Gateway, GroupView, SeriesView, ValueView};
 use crate::http::Answer;
 use crate::http::handler::with_api_headers;
+use crate::model::histogram::NativeHistogram;
 use crate::model::{MetricType, Number};
 
 /// The two gauges that every group has, with the reference's help texts.
@@ -66,8 +67,7 @@ pub fn status(_gateway: &Gateway, info: &Info) -> Answer {
 }
 
 fn answer(out: Writer) -> Answer {
-    let (slices, len) = out.finish();
-    with_api_headers(Answer::with_slices(200, "application/json", slices, len))
+    with_api_headers(Answer::with_slices(200, "application/json", out.finish()))
 }
 
 /// One key of a group object. Keys of its own and families mix in bytewise order, and a family that has
@@ -182,9 +182,13 @@ fn push_series(out: &mut Writer, kind: MetricType, series: &SeriesView<'_>) {
             out.float(*sum);
             out.raw(b"}");
         }
-        ValueView::Histogram { buckets, sum, count, .. } => {
+        ValueView::Histogram { buckets, sum, count, detail } => {
             out.raw(br#"{"buckets":"#);
-            push_bounds(out, buckets.iter().copied());
+            let native = detail.and_then(|message| NativeHistogram::read(message).ok());
+            match native.filter(NativeHistogram::has_spans) {
+                Some(native) => push_native_buckets(out, &native),
+                None => push_bounds(out, buckets.iter().copied()),
+            }
             out.raw(br#","count":"#);
             push_number(out, *count);
             out.raw(br#","labels":"#);
@@ -229,6 +233,24 @@ fn push_bounds(out: &mut Writer, bounds: impl Iterator<Item = (f64, Number)>) {
         push_number(out, value);
     }
     out.raw(b"}");
+}
+
+/// An array of arrays: the kind of bounds, the two bounds, the count.
+fn push_native_buckets(out: &mut Writer, histogram: &NativeHistogram<'_>) {
+    out.raw(b"[");
+    for (position, bucket) in histogram.buckets().iter().enumerate() {
+        if position > 0 {
+            out.raw(b",");
+        }
+        out.raw(&[b'[', b'0' + bucket.kind(), b',']);
+        out.float(bucket.lower);
+        out.raw(b",");
+        out.float(bucket.upper);
+        out.raw(b",");
+        push_number(out, bucket.count);
+        out.raw(b"]");
+    }
+    out.raw(b"]");
 }
 
 fn float_text(value: f64) -> Vec<u8> {

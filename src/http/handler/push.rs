@@ -14,7 +14,7 @@ use crate::http::service::Next;
 use crate::http::status;
 use crate::model::{GroupingKey, Refusal};
 
-use super::Waiting;
+use super::{Frontend, Waiting};
 
 /// A push whose path is fine and whose body is on its way.
 pub struct Push {
@@ -58,20 +58,28 @@ pub fn begin(gateway: &Gateway, head: &Head<'_>, path: &PushPath<'_>, coding: Co
 }
 
 /// Applies a push whose body is whole, and waits for the disk if that was promised.
-pub async fn finish(gateway: &Gateway, push: Push, body: Bytes) -> Answer {
-    let now = Now::read();
+pub async fn finish(frontend: &Frontend, push: Push, body: Bytes) -> Answer {
+    let gateway = &*frontend.gateway;
     let Push { mode, key, content_type, coding, facts } = push;
-    // The gateway counts what it refuses itself.
-    let decoded =
-        coding.decode(body).inspect_err(|refusal| gateway.telemetry().count_refusal(refusal.reason));
-    let applied: Result<(), Refusal> =
-        decoded.and_then(|body| gateway.push(mode, &key, content_type.as_deref(), &body, now));
+    // Refused before it gets to a handler, in the reference, which therefore does not count it as a push.
+    if let Err(refusal) = coding.check_start(&body) {
+        return frontend.refused(&refusal);
+    }
+    let decoded = frontend.decoders.decode(coding, body).await;
+    let applied: Result<(), Refusal> = match decoded {
+        Ok(body) => gateway.push(mode, &key, content_type.as_deref(), &body, Now::read()),
+        // The gateway counts what it refuses itself.
+        Err(refusal) => {
+            gateway.telemetry().count_refusal(refusal.reason);
+            Err(refusal)
+        }
+    };
     let applied = match applied {
         Ok(()) => gateway.made_durable().await,
         refused => refused,
     };
     let answer = match applied {
-        Ok(()) if gateway.settings().check_consistency => Answer::empty(200),
+        Ok(()) if gateway.settings().check_consistency => Answer::empty(frontend.push_status),
         Ok(()) => Answer::empty(202),
         Err(refusal) => status::refused(&refusal),
     };

@@ -2,35 +2,44 @@
 
 use std::borrow::Cow;
 
-use crate::gateway::{Encoding, Exposition, Form, Gateway};
+use crate::gateway::{Encoding, Form, Gateway, Rendered, Wanted};
 use crate::http::Answer;
 use crate::http::head::Head;
 
 /// What a scraper asked for.
-#[derive(Clone, Copy, Debug)]
-pub struct Wanted {
-    form: Form,
-    encoding: Encoding,
+#[derive(Clone, Debug)]
+pub struct Scrape {
+    wanted: Wanted,
+    if_none_match: Option<String>,
 }
 
-impl Wanted {
-    pub fn of(head: &Head<'_>) -> Wanted {
-        Wanted {
-            form: Form::negotiate(&joined(head, "accept")),
-            encoding: Encoding::negotiate(&joined(head, "accept-encoding")),
+impl Scrape {
+    pub fn of(head: &Head<'_>) -> Scrape {
+        let tags = joined(head, "if-none-match");
+        Scrape {
+            wanted: Wanted {
+                form: Form::negotiate(&joined(head, "accept")),
+                encoding: Encoding::negotiate(&joined(head, "accept-encoding")),
+            },
+            if_none_match: (!tags.is_empty()).then(|| tags.into_owned()),
         }
     }
 }
 
 /// The exposition of everything answered before this request.
-pub async fn finish(gateway: &Gateway, wanted: Wanted) -> Answer {
-    let Some(exposition) = gateway.scrape(wanted.form, wanted.encoding).await else {
+pub async fn finish(gateway: &Gateway, scrape: Scrape) -> Answer {
+    let Scrape { wanted, if_none_match } = scrape;
+    let Some(Rendered { etag, slices }) = gateway.scrape(wanted, if_none_match).await else {
         return Answer::error(500, "error gathering metrics: the renderer has ended");
     };
-    let Exposition { content_type, encoding, slices, len } = exposition;
-    let answer = Answer::with_slices(200, content_type, slices.to_vec(), len);
-    match encoding {
-        Encoding::Identity => answer,
+    let etag = etag.to_string();
+    let Some(slices) = slices else {
+        return Answer::empty(304).header("Etag", etag);
+    };
+    let answer = Answer::with_slices(200, wanted.form.content_type(), slices).header("Etag", etag);
+    match wanted.encoding.name() {
+        Some(name) => answer.header("Content-Encoding", name),
+        None => answer,
     }
 }
 

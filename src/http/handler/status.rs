@@ -166,7 +166,7 @@ mod tests {
     use crate::telemetry::Telemetry;
 
     fn page_of(pushes: &[(GroupingKey, &str)], paths: Paths) -> (Answer, String) {
-        let settings = Settings { check_consistency: true, names: NameRules::Utf8 };
+        let settings = Settings { names: NameRules::Utf8, ..Settings::default() };
         let gateway = Gateway::new(settings, Arc::new(Telemetry::new(1))).unwrap();
         for (key, body) in pushes {
             let body = Bytes::from((*body).to_owned());

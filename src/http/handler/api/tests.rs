@@ -9,11 +9,11 @@ use crate::clock::Now;
 use crate::config::Paths;
 use crate::gateway::{Mode, Settings};
 use crate::http::Body;
-use crate::model::{GroupingKey, NameRules};
+use crate::model::GroupingKey;
 use crate::telemetry::Telemetry;
 
 fn gateway() -> Gateway {
-    let settings = Settings { check_consistency: true, names: NameRules::Legacy };
+    let settings = Settings::default();
     Gateway::new(settings, Arc::new(Telemetry::new(1))).unwrap()
 }
 
@@ -105,7 +105,27 @@ fn equal_bounds_keep_the_last_value_and_gauge_histograms_show_zero() {
     push_bounds(&mut out, std::iter::empty());
     let value = ValueView::Histogram { buckets: Vec::new(), sum: 0.0, count: Number::Int(0), detail: None };
     push_series(&mut out, MetricType::GaugeHistogram, &SeriesView { labels: Vec::new(), value });
-    assert_eq!(out.finish().0.concat(), br#"{"+Inf":"1e+06","0.5":"2"}{}{"labels":{},"value":"0"}"#);
+    assert_eq!(out.finish().concat(), br#"{"+Inf":"1e+06","0.5":"2"}{}{"labels":{},"value":"0"}"#);
+}
+
+#[test]
+fn native_buckets_take_the_place_of_classic_ones() {
+    // Schema 0, a zero bucket of one, a negative bucket of two, positive ones of one and three.
+    let message = b"\x08\x07\x11\0\0\0\0\0\0\x0c\x40\x28\0\x31\0\0\0\0\0\0\xe0\x3f\x38\x01\
+                    \x4a\x04\x08\x02\x10\x01\x50\x04\x62\x04\x08\x02\x10\x02\x68\x02\x68\x04";
+    let shown = |detail: &[u8]| {
+        let mut out = Writer::new();
+        let buckets = vec![(1.0, Number::Int(7))];
+        let value = ValueView::Histogram { buckets, sum: 3.5, count: Number::Int(7), detail: Some(detail) };
+        push_series(&mut out, MetricType::Histogram, &SeriesView { labels: Vec::new(), value });
+        String::from_utf8(out.finish().concat()).unwrap()
+    };
+    assert_eq!(
+        shown(message),
+        r#"{"buckets":[[1,"-2","-1","2"],[3,"-0.5","0.5","1"],[0,"1","2","1"],[0,"2","4","3"]],"count":"7","labels":{},"sum":"3.5"}"#
+    );
+    // Without spans a detail is something else, such as an exemplar.
+    assert_eq!(shown(&message[..11]), r#"{"buckets":{"1":"7"},"count":"7","labels":{},"sum":"3.5"}"#);
 }
 
 #[test]
