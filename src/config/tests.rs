@@ -126,6 +126,8 @@ fn values_are_shown_as_the_reference_shows_them() {
             "log.level=debug",
             "persistence.file=",
             "persistence.interval=1m30s",
+            "persistence.salvage=false",
+            "persistence.sync=always",
             "push.disable-consistency-check=false",
             "push.enable-utf8-names=false",
             "push.lenient=false",
