@@ -14,7 +14,7 @@ use crate::model::{Families, GroupingKey, Leniency, NameRules, Reason, Refusal};
 use crate::parse::{self, BodyFormat, lenient, openmetrics, protobuf, text};
 use crate::render::renderer::Renderer;
 use crate::sink::durable::Durable;
-use crate::store::Store;
+use crate::store::{OwnFamily, Store};
 use crate::telemetry::Telemetry;
 
 pub use crate::parse::push_path;
@@ -73,6 +73,16 @@ thread_local! {
     static SPARE: Cell<Option<Families<'static>>> = const { Cell::new(None) };
 }
 
+/// Our own families, as the store must know them.
+pub fn own_families() -> impl Iterator<Item = OwnFamily> {
+    Telemetry::declared().iter().map(|family| OwnFamily {
+        name: family.name,
+        help: family.help,
+        kind: family.kind,
+        help_must_agree: !family.from_start,
+    })
+}
+
 impl Gateway {
     /// An empty gateway that keeps its groups in memory only, its renderer running.
     ///
@@ -94,13 +104,7 @@ impl Gateway {
         telemetry: Arc<Telemetry>,
         persistence: Option<&Persistence>,
     ) -> Result<Gateway, OpenError> {
-        let own = Telemetry::declared().iter().map(|family| crate::store::OwnFamily {
-            name: family.name,
-            help: family.help,
-            kind: family.kind,
-            help_must_agree: !family.from_start,
-        });
-        let store = Store::new(settings.check_consistency, own);
+        let store = Store::new(settings.check_consistency, own_families());
         let store = Arc::new(if persistence.is_some() { store.followed_by_keeper() } else { store });
         let durable = persistence.map(|options| Durable::start(&store, &telemetry, options)).transpose()?;
         let renderer = Renderer::start(store.clone(), telemetry.clone(), settings.exposition_cache_bytes)
@@ -111,7 +115,8 @@ impl Gateway {
     /// Ends what runs beside the workers, the last changes on the disk. Nobody may push any more.
     pub fn close(&self) {
         if let Some(durable) = &self.durable {
-            durable.stop();
+            // The thread has logged what went wrong.
+            let _ = durable.stop();
         }
     }
 

@@ -22,3 +22,4 @@ pub mod store;
 pub mod config;
 pub mod server;
 pub mod telemetry;
+pub mod transfer;

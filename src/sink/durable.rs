@@ -141,18 +141,24 @@ impl Durable {
     }
 
     /// Writes what is left to write and ends the thread. Nobody may push any more.
-    pub fn stop(&self) {
+    ///
+    /// # Errors
+    ///
+    /// The last changes are not on the disk; the text says why.
+    pub fn stop(&self) -> Result<(), String> {
         self.shared.stopping.store(true, Ordering::Release);
         self.thread.unpark();
         let join = self.join.lock().unwrap_or_else(PoisonError::into_inner).take();
-        // A thread that panicked has said so.
+        // A thread that panicked has left word that it did.
         join.map(JoinHandle::join);
+        self.check()
     }
 }
 
 impl Drop for Durable {
     fn drop(&mut self) {
-        self.stop();
+        // The thread has logged what went wrong.
+        let _ = self.stop();
     }
 }
 

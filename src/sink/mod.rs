@@ -12,5 +12,5 @@ mod keeper;
 pub mod records;
 mod restore;
 #[cfg(test)]
-mod scratch;
+pub mod scratch;
 pub mod start;
