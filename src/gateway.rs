@@ -18,6 +18,7 @@ use crate::store::{OwnFamily, Store};
 use crate::telemetry::Telemetry;
 
 pub use crate::parse::push_path;
+pub use crate::render::lease::Lease;
 pub use crate::render::negotiate::{Encoding, Form, Wanted};
 pub use crate::render::renderer::{Rendered, Slices};
 pub use crate::sink::durable::{Options as Persistence, Promise};
@@ -34,6 +35,8 @@ pub struct Settings {
     pub names: NameRules,
     /// `--push.lenient`: repairs bodies that would be refused.
     pub lenient: bool,
+    /// `--web.enable-openmetrics`: scrapers that ask for OpenMetrics get it.
+    pub offers_openmetrics: bool,
     /// `--limit.exposition-cache`, in bytes.
     pub exposition_cache_bytes: usize,
 }
@@ -45,6 +48,7 @@ impl Default for Settings {
             check_consistency: true,
             names: NameRules::Legacy,
             lenient: false,
+            offers_openmetrics: false,
             exposition_cache_bytes: limits::EXPOSITION_CACHE_BYTES_MAX,
         }
     }

@@ -75,6 +75,7 @@ fn serve(config: Config) -> bool {
         check_consistency: config.check_consistency,
         names,
         lenient: config.lenient,
+        offers_openmetrics: config.offers_openmetrics,
         exposition_cache_bytes: config.limits.exposition_cache,
     };
     let telemetry = Arc::new(Telemetry::new(config.workers));

@@ -144,6 +144,7 @@ pub struct Draft {
     pub persistence_salvage: bool,
     pub disable_consistency_check: bool,
     pub utf8_names: bool,
+    pub openmetrics: bool,
     pub lenient: bool,
     pub push_status: u16,
     pub log_level: LogLevel,
@@ -286,6 +287,12 @@ pub static FLAGS: &[Flag] = &[
         Web,
         admin_api,
         "Allow deleting all groups by PUT to /api/v1/admin/wipe."
+    ),
+    switch!(
+        "web.enable-openmetrics",
+        Web,
+        openmetrics,
+        "Answer scrapers that ask for OpenMetrics in it. Prometheus then names some series differently."
     ),
     text!(
         "persistence.file",

@@ -32,6 +32,8 @@ pub struct Config {
     pub admin_api: bool,
     pub check_consistency: bool,
     pub utf8_names: bool,
+    /// Whether scrapers that ask for OpenMetrics get it.
+    pub offers_openmetrics: bool,
     /// Whether bodies are repaired that would be refused.
     pub lenient: bool,
     /// The status code of an accepted push, where pushes are checked: 200 or 202.
@@ -193,6 +195,7 @@ impl Config {
             admin_api: draft.admin_api,
             check_consistency: !draft.disable_consistency_check,
             utf8_names: draft.utf8_names,
+            offers_openmetrics: draft.openmetrics,
             lenient: draft.lenient,
             push_status: draft.push_status,
             log_level: draft.log_level,

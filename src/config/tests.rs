@@ -135,6 +135,7 @@ fn values_are_shown_as_the_reference_shows_them() {
             "web.config.file=",
             "web.enable-admin-api=true",
             "web.enable-lifecycle=false",
+            "web.enable-openmetrics=false",
             "web.external-url=http://example.org/ext/",
             "web.listen-address=127.0.0.1:1,[::1]:2",
             "web.route-prefix=/ext",

@@ -141,7 +141,7 @@ impl Frontend {
         Next::Bodiless(match route {
             Route::Push(path) if method == b"DELETE" => return delete::begin(&self.gateway, &path),
             Route::Push(path) => return push::begin(&self.gateway, head, &path, coding),
-            Route::Scrape => Waiting::Scrape(scrape::Scrape::of(head)),
+            Route::Scrape => Waiting::Scrape(scrape::Scrape::of(head, &self.gateway)),
             Route::Page => Waiting::Page,
             Route::Healthy => Waiting::Healthy,
             Route::Ready => Waiting::Ready,
