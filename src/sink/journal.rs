@@ -89,12 +89,12 @@ fn batch_at(journal: &[u8], start: usize) -> Option<Range<usize>> {
     let items_start = start + START_BYTES;
     let mut at = items_start;
     for _ in 0..number(&head[1..5]) {
-        at += match journal.get(at)? {
-            &ITEM => {
+        at += match *journal.get(at)? {
+            ITEM => {
                 let item = journal.get(at..at + ITEM_HEAD_BYTES)?;
                 ITEM_HEAD_BYTES + number(&item[11..13]) + number(&item[17..21])
             }
-            &CLEAR => CLEAR_BYTES,
+            CLEAR => CLEAR_BYTES,
             _ => return None,
         };
     }

@@ -184,8 +184,10 @@ pub mod writer {
     /// Name, time of the push in nanoseconds, message.
     pub type Family<'f> = (&'f str, u64, Vec<u8>);
 
-    /// A file of groups: their labels and families.
-    pub fn file(groups: &[(&[(&str, &str)], Vec<Family<'_>>)]) -> Vec<u8> {
+    /// Labels and families.
+    pub type Group<'g> = (&'g [(&'g str, &'g str)], Vec<Family<'g>>);
+
+    pub fn file(groups: &[Group<'_>]) -> Vec<u8> {
         let mut value = vec![140, 0];
         value.splice(..1, [0xff, 140]);
         uint(&mut value, groups.len() as u64);
