@@ -13,6 +13,7 @@ pub mod model;
 pub mod gateway;
 pub mod http;
 pub mod parse;
+pub mod plugin;
 pub mod render;
 pub mod store;
 
