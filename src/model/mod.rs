@@ -6,6 +6,7 @@ pub mod families;
 pub mod grouping_key;
 pub mod names;
 pub mod refusal;
+pub mod request;
 pub mod template;
 
 pub use families::{
@@ -14,3 +15,4 @@ pub use families::{
 pub use grouping_key::GroupingKey;
 pub use names::NameRules;
 pub use refusal::{Reason, Refusal};
+pub use request::RequestFacts;

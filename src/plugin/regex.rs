@@ -25,6 +25,8 @@ const REPEAT_MAX: u32 = 1000;
 #[derive(Clone, Debug)]
 pub struct Regex {
     engine: Engine,
+    /// The engine tells no sizes; a pattern that compiles under this bound takes no more.
+    bytes_at_most: usize,
     /// Name and number of each named group.
     names: Vec<(String, usize)>,
 }
@@ -58,15 +60,26 @@ impl Regex {
         }
         let fault = |text: &str| format!("error parsing regexp: {text}: `{pattern}`");
         let translated = translate(pattern).map_err(|text| fault(&text))?;
-        let engine = RegexBuilder::new(&wrap(translated.pattern))
-            .size_limit(COMPILED_BYTES_MAX)
-            .nest_limit(1000)
-            .build()
-            .map_err(|error| match error {
-                regex::Error::CompiledTooBig(_) => fault("expression too large"),
-                other => fault(other.to_string().lines().last().unwrap_or("invalid")),
-            })?;
-        Ok(Regex { engine, names: translated.names })
+        let wrapped = wrap(translated.pattern);
+        let build = |bytes: usize| RegexBuilder::new(&wrapped).size_limit(bytes).nest_limit(1000).build();
+        let mut bytes_at_most = COMPILED_BYTES_MAX / 16;
+        let engine = match build(bytes_at_most) {
+            Err(regex::Error::CompiledTooBig(_)) => {
+                bytes_at_most = COMPILED_BYTES_MAX;
+                build(bytes_at_most)
+            }
+            built => built,
+        }
+        .map_err(|error| match error {
+            regex::Error::CompiledTooBig(_) => fault("expression too large"),
+            other => fault(other.to_string().lines().last().unwrap_or("invalid")),
+        })?;
+        Ok(Regex { engine, bytes_at_most, names: translated.names })
+    }
+
+    /// A bound for the memory that it takes.
+    pub fn compiled_bytes_at_most(&self) -> usize {
+        self.bytes_at_most
     }
 
     pub fn is_match(&self, text: &[u8]) -> bool {

@@ -154,7 +154,11 @@ impl Draft {
     }
 
     /// Takes the place of all own labels of a sample.
-    pub(super) fn replace_labels<'l>(
+    ///
+    /// # Errors
+    ///
+    /// A limit is reached.
+    pub fn replace_labels<'l>(
         &mut self,
         sample: u32,
         labels: impl Iterator<Item = (&'l str, &'l str)>,

@@ -6,7 +6,7 @@
 
 use super::{Draft, DraftFamily, Edit};
 use crate::format::float;
-use crate::model::{MetricType, Part, Span};
+use crate::model::{GroupingKey, MetricType, Part, Span};
 use crate::plugin::fault::{Code, Fault};
 use crate::plugin::relabel::labels::METRIC_NAME;
 use crate::plugin::relabel::{LabelSet, Ruleset};
@@ -75,6 +75,55 @@ impl Draft {
             }
         }
         Ok(counts)
+    }
+
+    /// Runs `rules` over the grouping labels; false if they drop the push.
+    ///
+    /// # Errors
+    ///
+    /// A rule takes the job away, or makes a label that cannot be in a grouping key.
+    pub fn relabel_group(&mut self, rules: &Ruleset) -> Edit<bool> {
+        let mut set = LabelSet::default();
+        for (name, value) in self.group() {
+            set.push(name, value);
+        }
+        if !rules.run(&mut set) {
+            return Ok(false);
+        }
+        if !set.is_changed() {
+            return Ok(true);
+        }
+        let owned = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
+        let after: Vec<(String, String)> = set.iter().map(owned).collect();
+        let before: Vec<(String, String)> = self.group().map(owned).collect();
+        for (name, value) in &before {
+            // An empty value is part of a key, but rules do not see it.
+            if !value.is_empty() && !after.iter().any(|label| label.0 == *name) {
+                self.set_group_label(name, None)?;
+            }
+        }
+        for (name, value) in &after {
+            if !before.iter().any(|label| label.0 == *name && label.1 == *value) {
+                self.set_group_label(name, Some(value))?;
+            }
+        }
+        Ok(true)
+    }
+
+    /// Takes the changes back that one plugin made to the grouping labels: from `before` to `after`.
+    /// What others have changed since stays.
+    pub fn undo_group(&mut self, before: &GroupingKey, after: &GroupingKey) {
+        for (name, value) in after.labels() {
+            if before.get(name) != Some(value) && self.group_label(name) == Some(value) {
+                // Both values were legal before.
+                let _ = self.set_group_label(name, before.get(name));
+            }
+        }
+        for (name, value) in before.labels() {
+            if after.get(name).is_none() && self.group_label(name).is_none() {
+                let _ = self.set_group_label(name, Some(value));
+            }
+        }
     }
 
     fn relabel_whole(&mut self, sample: u32, rules: &Ruleset, counts: &mut RelabelCounts) -> Edit<()> {
