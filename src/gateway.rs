@@ -9,16 +9,19 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::clock::Now;
-use crate::model::{Families, GroupingKey, NameRules, Reason, Refusal};
-use crate::parse::text;
-use crate::render::renderer::{Renderer, Slices};
+use crate::model::{Families, GroupingKey, NameRules, Reason, Refusal, RequestFacts};
+use crate::parse::{self, BodyFormat, protobuf, text};
+use crate::plugin::{self, Plugins, Problem};
+use crate::render::renderer::Renderer;
 use crate::store::Store;
-use crate::store::view::GroupView;
 use crate::telemetry::Telemetry;
 
 pub use crate::parse::push_path;
-pub use crate::render::negotiate::{Encoding, Form};
+pub use crate::plugin::Passed;
+pub use crate::render::negotiate::{Encoding, Form, Wanted};
+pub use crate::render::renderer::{Rendered, Slices};
 pub use crate::store::Mode;
+pub use crate::store::view::{FamilyView, GroupView, SeriesView, ValueView};
 
 /// How the gateway treats pushes; fixed at start.
 #[derive(Clone, Copy, Debug)]
@@ -27,15 +30,8 @@ pub struct Settings {
     pub check_consistency: bool,
     /// `--push.enable-utf8-names`.
     pub names: NameRules,
-}
-
-/// A scrape's answer: shared slices, never concatenated.
-#[derive(Clone, Debug)]
-pub struct Exposition {
-    pub content_type: String,
-    pub encoding: Encoding,
-    pub slices: Slices,
-    pub len: usize,
+    /// `--limit.exposition-cache`, in bytes.
+    pub exposition_cache_bytes: usize,
 }
 
 pub struct Gateway {
@@ -43,6 +39,7 @@ pub struct Gateway {
     telemetry: Arc<Telemetry>,
     store: Arc<Store>,
     renderer: Renderer,
+    plugins: Option<Arc<Plugins>>,
 }
 
 thread_local! {
@@ -64,8 +61,34 @@ impl Gateway {
             help_must_agree: !family.from_start,
         });
         let store = Arc::new(Store::new(settings.check_consistency, own));
-        let renderer = Renderer::start(store.clone(), telemetry.clone())?;
-        Ok(Gateway { settings, telemetry, store, renderer })
+        let renderer = Renderer::start(store.clone(), telemetry.clone(), settings.exposition_cache_bytes)?;
+        Ok(Gateway { settings, telemetry, store, renderer, plugins: None })
+    }
+
+    /// Runs every push and delete from here on through `plugins`.
+    #[must_use]
+    pub fn with_plugins(self, plugins: Arc<Plugins>) -> Gateway {
+        Gateway { plugins: Some(plugins), ..self }
+    }
+
+    /// Whether requests go through plugins, which then want their [`RequestFacts`].
+    pub fn has_plugins(&self) -> bool {
+        self.plugins.is_some()
+    }
+
+    /// Whether a plugin reads the request header `name` (in lower case).
+    pub fn wants_header(&self, name: &str) -> bool {
+        self.plugins.as_ref().is_some_and(|plugins| plugins.wants_header(name))
+    }
+
+    /// Reads the plugins anew; returns the number of the generation then in force, zero without any.
+    /// Takes as long as they take to load, so it does not belong on a worker.
+    ///
+    /// # Errors
+    ///
+    /// Everything that is wrong with them; the old ones stay in force.
+    pub fn reload_plugins(&self) -> Result<u64, Vec<Problem>> {
+        self.plugins.as_ref().map_or(Ok(0), |plugins| plugins.reload())
     }
 
     pub fn settings(&self) -> &Settings {
@@ -76,7 +99,8 @@ impl Gateway {
         &self.telemetry
     }
 
-    /// Applies one push whose `body` is decoded (no content coding left) and whole.
+    /// Applies one push whose `body` is decoded (no content coding left) and whole. The Content-Type
+    /// says what it is written in.
     ///
     /// # Errors
     ///
@@ -87,14 +111,21 @@ impl Gateway {
         &self,
         mode: Mode,
         key: &GroupingKey,
-        _content_type: Option<&[u8]>,
+        content_type: Option<&[u8]>,
         body: &Bytes,
         now: Now,
     ) -> Result<(), Refusal> {
-        if self.store.push_known(mode, key, body, now.wall) {
-            return Ok(());
+        if self.plugins.is_some() {
+            let method = if mode == Mode::ReplaceGroup { "PUT" } else { "POST" };
+            let content_type = content_type.map(|value| String::from_utf8_lossy(value).into_owned());
+            let facts = RequestFacts { method, content_type, ..RequestFacts::default() };
+            return self.push_with(mode, key, facts, body, now).map(|_| ());
         }
-        let result = self.push_parsed(mode, key, body, now);
+        let result = match parse::format_of(content_type) {
+            BodyFormat::Text if self.store.push_known(mode, key, body, now.wall) => return Ok(()),
+            BodyFormat::Text => self.push_text(mode, key, body, now),
+            BodyFormat::Protobuf => self.push_protobuf(mode, key, body, now),
+        };
         if let Err(refusal) = &result {
             self.telemetry.count_refusal(refusal.reason);
             if refusal.reason == Reason::Inconsistent && !self.settings.check_consistency {
@@ -104,16 +135,109 @@ impl Gateway {
         result
     }
 
-    fn push_parsed(&self, mode: Mode, key: &GroupingKey, body: &Bytes, now: Now) -> Result<(), Refusal> {
+    fn push_text(&self, mode: Mode, key: &GroupingKey, body: &Bytes, now: Now) -> Result<(), Refusal> {
         let spare = SPARE.take().unwrap_or_default();
-        let families = text::parse(body, self.settings.names, spare)
-            .map_err(|error| Refusal::new(error.reason(), error.to_string()))?;
+        let families = text::parse(body, self.settings.names, spare)?;
         let result = self.store.push(mode, key, &families, Some(body), now.wall);
         SPARE.set(Some(families.recycle()));
         result
     }
 
-    /// Removes one group; true if it was there.
+    fn push_protobuf(&self, mode: Mode, key: &GroupingKey, body: &Bytes, now: Now) -> Result<(), Refusal> {
+        let spare = SPARE.take().unwrap_or_default();
+        let families = match protobuf::parse(body, self.settings.names, spare) {
+            Ok(families) => families,
+            Err(error) => {
+                // Found by the parser here, but by the store in the reference, which stamps it.
+                if error.reason() == Reason::Inconsistent {
+                    self.store.stamp_failure(key, now.wall);
+                }
+                return Err(error.into());
+            }
+        };
+        let result = self.store.push(mode, key, &families, None, now.wall);
+        SPARE.set(Some(families.recycle()));
+        result
+    }
+
+    /// Applies one push as [`push`](Gateway::push) does, telling plugins where it came from. What they
+    /// made of it is stored without a template: the next body says little about what they will make of
+    /// that.
+    ///
+    /// # Errors
+    ///
+    /// As [`push`](Gateway::push); or a plugin refuses it.
+    pub fn push_with(
+        &self,
+        mode: Mode,
+        key: &GroupingKey,
+        facts: RequestFacts,
+        body: &Bytes,
+        now: Now,
+    ) -> Result<Passed, Refusal> {
+        let Some(plugins) = &self.plugins else {
+            let content_type = facts.content_type.as_deref().map(str::as_bytes);
+            return self
+                .push(mode, key, content_type, body, now)
+                .map(|()| Passed { stored: true, ..Passed::default() });
+        };
+        let format = parse::format_of(facts.content_type.as_deref().map(str::as_bytes));
+        let result = plugins.push(plugin::Push {
+            key,
+            facts,
+            body,
+            now,
+            parse: |key: &GroupingKey, spare| match format {
+                BodyFormat::Text => Ok(text::parse(body, self.settings.names, spare)?),
+                BodyFormat::Protobuf => {
+                    protobuf::parse(body, self.settings.names, spare).map_err(|error| {
+                        if error.reason() == Reason::Inconsistent {
+                            self.store.stamp_failure(key, now.wall);
+                        }
+                        error.into()
+                    })
+                }
+            },
+            store: |key: &GroupingKey, families: &Families<'_>| {
+                let stored = self.store.push(mode, key, families, None, now.wall);
+                match stored {
+                    Err(refusal)
+                        if refusal.reason == Reason::Inconsistent && !self.settings.check_consistency =>
+                    {
+                        self.telemetry.count_refusal(refusal.reason);
+                        Ok(())
+                    }
+                    stored => stored,
+                }
+            },
+            mark_failed: |key: &GroupingKey| self.store.stamp_failure_if_there(key, now.wall),
+        });
+        if let Err(refusal) = &result {
+            self.telemetry.count_refusal(refusal.reason);
+            if refusal.reason == Reason::Inconsistent && !self.settings.check_consistency {
+                return Ok(Passed::default());
+            }
+        }
+        result
+    }
+
+    /// Removes one group unless a plugin refuses that.
+    ///
+    /// # Errors
+    ///
+    /// A plugin refuses it.
+    pub fn delete_with(&self, key: &GroupingKey, facts: RequestFacts, now: Now) -> Result<Passed, Refusal> {
+        let Some(plugins) = &self.plugins else {
+            return Ok(Passed { stored: self.store.delete(key), ..Passed::default() });
+        };
+        let result = plugins.delete(key, facts, now, |key| self.store.delete(key));
+        if let Err(refusal) = &result {
+            self.telemetry.count_refusal(refusal.reason);
+        }
+        result.map(|(_, passed)| passed)
+    }
+
+    /// Removes one group; true if it was there. Asks no plugin.
     pub fn delete(&self, key: &GroupingKey) -> bool {
         self.store.delete(key)
     }
@@ -123,16 +247,73 @@ impl Gateway {
         self.store.wipe()
     }
 
-    /// The exposition of everything answered before this call, in the form asked for. `None` if the
-    /// renderer has ended, which only a bug can make it do.
-    pub async fn scrape(&self, form: Form, encoding: Encoding) -> Option<Exposition> {
-        let slices = self.renderer.render(form).await?;
-        let len = slices.iter().map(Bytes::len).sum();
-        Some(Exposition { content_type: form.content_type(), encoding, slices, len })
+    /// The exposition of everything answered before this call, as `wanted`; without a body if it is
+    /// what `if_none_match` names. `None` if the renderer has ended, which only a bug can make it do.
+    pub async fn scrape(&self, wanted: Wanted, if_none_match: Option<String>) -> Option<Rendered> {
+        self.renderer.render(wanted, if_none_match).await
     }
 
     /// Every group as it is now, sorted by grouping key.
     pub fn groups(&self) -> Vec<GroupView> {
         self.store.views()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::parse::protobuf::oracle::{self, Metric, MetricFamily, Plain};
+
+    const DELIMITED: &[u8] =
+        b"application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited";
+
+    fn gateway(check_consistency: bool) -> Gateway {
+        let settings =
+            Settings { check_consistency, names: NameRules::Legacy, exposition_cache_bytes: 1 << 20 };
+        Gateway::new(settings, Arc::new(Telemetry::new(1))).unwrap()
+    }
+
+    /// Pushes a family of type gauge with this one metric.
+    fn push(gateway: &Gateway, content_type: Option<&[u8]>, metric: Metric) -> Result<(), Refusal> {
+        let family = MetricFamily {
+            name: Some("m".into()),
+            r#type: Some(1),
+            metric: vec![metric],
+            ..Default::default()
+        };
+        let key = GroupingKey::new("j", []);
+        gateway.push(Mode::ReplaceGroup, &key, content_type, &oracle::encoded(&[family]).into(), Now::read())
+    }
+
+    fn gauge() -> Metric {
+        Metric { gauge: Some(Plain { value: Some(1.0) }), ..Default::default() }
+    }
+
+    fn untyped() -> Metric {
+        Metric { untyped: Some(Plain::default()), ..Default::default() }
+    }
+
+    #[test]
+    fn the_content_type_decides_how_a_body_is_read() {
+        let gateway = gateway(true);
+        assert!(push(&gateway, None, gauge()).unwrap_err().text.starts_with("text format parsing error"));
+        assert!(gateway.groups().is_empty());
+        assert_eq!(push(&gateway, Some(DELIMITED), gauge()), Ok(()));
+        assert_eq!(gateway.groups()[0].families()[0].name, "m");
+    }
+
+    #[test]
+    fn only_what_the_reference_finds_in_its_store_is_stamped() {
+        let checked = gateway(true);
+        assert_eq!(push(&checked, Some(DELIMITED), Metric::default()).unwrap_err().reason, Reason::Malformed);
+        assert!(checked.groups().is_empty());
+        assert_eq!(push(&checked, Some(DELIMITED), untyped()).unwrap_err().reason, Reason::Inconsistent);
+        assert!(!checked.groups()[0].last_push_successful());
+        assert!(checked.groups()[0].families().is_empty());
+
+        let unchecked = gateway(false);
+        assert!(push(&unchecked, Some(DELIMITED), Metric::default()).is_err());
+        assert_eq!(push(&unchecked, Some(DELIMITED), untyped()), Ok(()));
+        assert!(!unchecked.groups()[0].last_push_successful());
     }
 }

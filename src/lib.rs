@@ -4,11 +4,13 @@
 //! it holds and what it never does; `ARCHITECTURE.md` has the picture and the layers, and
 //! `tests/tidy.rs` keeps them.
 
+pub mod build_info;
 pub mod clock;
 pub mod limits;
 
 pub mod format;
 pub mod model;
+pub mod wire;
 
 pub mod gateway;
 pub mod http;

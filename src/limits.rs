@@ -19,6 +19,9 @@ pub const BODY_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Largest request body once decoded.
 pub const DECODED_BYTES_MAX: usize = 128 * 1024 * 1024;
 
+/// Connections open at once, over all workers.
+pub const CONNECTIONS_MAX: usize = 16_384;
+
 /// Labels one series may carry, the grouping labels included.
 pub const SERIES_LABELS_MAX: usize = 256;
 
@@ -41,6 +44,10 @@ pub const HEAD_DEADLINE: Duration = Duration::from_secs(10);
 /// Longest wait for a whole request body.
 pub const BODY_DEADLINE: Duration = Duration::from_secs(60);
 
+/// Rendered and compressed segments kept ready for scrapes: room for about eight million series where
+/// scrapers take plain text, for fifty million where they take gzip.
+pub const EXPOSITION_CACHE_BYTES_MAX: usize = 1 << 30;
+
 /// Longest wait for a scraper or pusher to take the next piece of an answer.
 pub const WRITE_DEADLINE: Duration = Duration::from_secs(30);
 
@@ -50,12 +57,41 @@ pub const IDLE_DEADLINE: Duration = Duration::from_secs(300);
 /// How long a stopping server waits for requests in flight.
 pub const DRAIN_DEADLINE: Duration = Duration::from_secs(10);
 
+/// How long the rest of a refused request is read and thrown away, so that the client can read the
+/// refusal before the connection is reset.
+pub const LINGER_DEADLINE: Duration = Duration::from_secs(5);
+
+/// Most bytes read and thrown away after a refusal.
+pub const LINGER_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// Largest body that is read past for the sake of keeping the connection, when the answer does not need
+/// it. The reference has the same bound.
+pub const DISCARD_BYTES_MAX: u64 = 256 * 1024;
+
+/// Read buffer of a quiet connection; most requests fit whole.
+pub const IDLE_BUFFER_BYTES: usize = 4 * 1024;
+
+/// Largest read buffer of a busy connection; longer bodies get a buffer of their own.
+pub const BUSY_BUFFER_BYTES_MAX: usize = 64 * 1024;
+
+/// Answers of pipelined requests are written together up to this many bytes.
+pub const ANSWER_BATCH_BYTES: usize = 64 * 1024;
+
+/// File descriptors that connections may not use: listeners, runtime, files.
+pub const RESERVED_DESCRIPTORS: usize = 64;
+
+/// Log lines that wait for standard error before further ones are dropped.
+pub const LOG_LINES_QUEUED_MAX: usize = 4096;
+
 /// Bytes of the input that an error text repeats.
 pub const ECHO_BYTES_MAX: usize = 200;
 
 const _: () = {
     assert!(REQUEST_LINE_BYTES_MAX <= HEAD_BYTES_MAX);
     assert!(BODY_BYTES_MAX <= DECODED_BYTES_MAX);
+    // A head must be able to arrive whole in the read buffer.
+    assert!(HEAD_BYTES_MAX < BUSY_BUFFER_BYTES_MAX);
+    assert!(IDLE_BUFFER_BYTES < BUSY_BUFFER_BYTES_MAX);
     // Positions in a body are kept as u32.
     assert!(DECODED_BYTES_MAX < u32::MAX as usize);
     // Grouping labels are merged into every series and must leave room for the series' own.

@@ -1,3 +1,108 @@
-//! Runs the gateway.
+//! The `floodway` program: settings, logging, gateway, server, in this order.
 
-fn main() {}
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use floodway::build_info;
+use floodway::clock::Now;
+use floodway::config::{Config, LogFormat, LogLevel};
+use floodway::gateway::{Gateway, Settings};
+use floodway::http::config::HttpConfig;
+use floodway::http::route::Routes;
+use floodway::model::NameRules;
+use floodway::server::{self, ServerConfig};
+use floodway::telemetry::{Telemetry, log};
+use tracing::{Level, debug, error, info};
+
+/// Gives memory back to the system from threads of its own: the crate's feature `background_threads`
+/// turns them on for the whole process, so that a worker never pays for it.
+#[cfg(not(miri))]
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
+fn main() -> ExitCode {
+    let config = match Config::from_args(std::env::args_os(), Now::read().wall) {
+        Ok(config) => config,
+        Err(stop) => return stop.report(),
+    };
+    // Dropped last, which writes the lines that are still queued.
+    let _logger = log::install(log_level(config.log_level), log_format(config.log_format));
+    announce(&config);
+    // The server has logged what ended it. The reference ends with status 0 even if it could not
+    // listen, and its supervisor believes that all is well.
+    if serve(config) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Serves until the process is asked to stop. False if it ended for any other reason.
+fn serve(config: Config) -> bool {
+    let names = if config.utf8_names { NameRules::Utf8 } else { NameRules::Legacy };
+    let settings = Settings {
+        check_consistency: config.check_consistency,
+        names,
+        exposition_cache_bytes: config.limits.exposition_cache,
+    };
+    let telemetry = Arc::new(Telemetry::new(config.workers));
+    match Gateway::new(settings, telemetry) {
+        Ok(gateway) => server::run(server_config(config), Arc::new(gateway)).is_ok(),
+        Err(err) => {
+            error!(%err, "could not start the renderer");
+            false
+        }
+    }
+}
+
+fn server_config(config: Config) -> ServerConfig {
+    let limits = config.limits;
+    ServerConfig {
+        listen: config.listen,
+        workers: config.workers,
+        routes: Routes {
+            prefix: config.paths.route_prefix,
+            telemetry_path: config.paths.metrics,
+            lifecycle: config.lifecycle,
+            admin_api: config.admin_api,
+        },
+        http: HttpConfig {
+            head_deadline: limits.head_deadline,
+            body_deadline: limits.body_deadline,
+            write_deadline: limits.write_deadline,
+            idle_deadline: limits.idle_deadline,
+            body_bytes_max: limits.body_bytes,
+            connections_max: limits.connections,
+            ..HttpConfig::default()
+        },
+        info: Arc::new(config.info),
+    }
+}
+
+fn announce(config: &Config) {
+    info!(version = build_info::VERSION, "starting floodway");
+    let context = format!(
+        "(rust={}, platform={}/{}, user={}, date={}, tags={})",
+        build_info::RUST_VERSION,
+        build_info::OS,
+        build_info::ARCH,
+        build_info::BUILD_USER,
+        build_info::BUILD_DATE,
+        build_info::TAGS
+    );
+    info!(build_context = context, "Build context");
+    debug!(path = config.paths.link_prefix, "path prefix used externally");
+    debug!(path = config.paths.route_prefix, "path prefix for internal routing");
+}
+
+fn log_level(level: LogLevel) -> Level {
+    match level {
+        LogLevel::Debug => Level::DEBUG,
+        LogLevel::Info => Level::INFO,
+        LogLevel::Warn => Level::WARN,
+        LogLevel::Error => Level::ERROR,
+    }
+}
+
+fn log_format(format: LogFormat) -> log::Format {
+    match format {
+        LogFormat::Logfmt => log::Format::Logfmt,
+        LogFormat::Json => log::Format::Json,
+    }
+}

@@ -30,7 +30,9 @@ enum Op {
 }
 
 /// Plain data in place of the parser's: families of a body by name.
-fn parsed(body: &str) -> Vec<(String, MetricType, Vec<(Labels, u64)>)> {
+type Parsed = Vec<(String, MetricType, Vec<(Labels, u64)>)>;
+
+fn parsed(body: &str) -> Parsed {
     let families = text::parse(body.as_bytes(), NameRules::Legacy, Families::default()).unwrap();
     let labels = |series| {
         let labels = families.labels_of(series).iter();

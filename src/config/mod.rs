@@ -1,1 +1,225 @@
-//! To come.
+//! The settings: read from the command line, checked, and complete before a port opens.
+//!
+//! What a setting does is not known here; whoever serves reads [`Config`].
+
+pub mod args;
+pub mod duration;
+pub mod flags;
+mod help;
+pub mod paths;
+mod url;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use crate::clock::UnixNanos;
+use crate::limits;
+use flags::{Action, Draft, FLAGS, Kind, Role};
+pub use flags::{LogFormat, LogLevel};
+pub use paths::Paths;
+
+/// Everything that was set, immutable and consistent.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// What to listen on, as given: `:9091`, `host:port`, or empty for any free port.
+    pub listen: Vec<String>,
+    pub paths: Paths,
+    /// Whether PUT and POST to `/-/quit` are obeyed.
+    pub lifecycle: bool,
+    /// Whether `/api/v1/admin/wipe` exists.
+    pub admin_api: bool,
+    pub check_consistency: bool,
+    pub utf8_names: bool,
+    pub log_level: LogLevel,
+    pub log_format: LogFormat,
+    /// Threads that serve connections; at least one.
+    pub workers: usize,
+    pub limits: Limits,
+    pub info: Info,
+}
+
+/// The bounds that operators may move.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Largest request body as sent.
+    pub body_bytes: usize,
+    /// Largest request body once decoded.
+    pub decoded_bytes: usize,
+    /// Connections open at once, over all workers.
+    pub connections: usize,
+    /// Rendered and compressed parts of the exposition kept ready.
+    pub exposition_cache: usize,
+    /// From the first byte of a request head to its last.
+    pub head_deadline: Duration,
+    /// For a whole request body.
+    pub body_deadline: Duration,
+    /// For the next request on a connection kept open.
+    pub idle_deadline: Duration,
+    /// For a client to take the next piece of an answer.
+    pub write_deadline: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            body_bytes: limits::BODY_BYTES_MAX,
+            decoded_bytes: limits::DECODED_BYTES_MAX,
+            connections: limits::CONNECTIONS_MAX,
+            exposition_cache: limits::EXPOSITION_CACHE_BYTES_MAX,
+            head_deadline: limits::HEAD_DEADLINE,
+            body_deadline: limits::BODY_DEADLINE,
+            idle_deadline: limits::IDLE_DEADLINE,
+            write_deadline: limits::WRITE_DEADLINE,
+        }
+    }
+}
+
+/// What the status page and `/api/v1/status` tell about this process, besides its build.
+#[derive(Clone, Debug, Default)]
+pub struct Info {
+    /// Every setting by flag name, sorted bytewise: the values in force, the route prefix as computed.
+    pub flags: Vec<(&'static str, String)>,
+    pub started: UnixNanos,
+    /// Where the links of the page point.
+    pub paths: Paths,
+}
+
+/// Why there is nothing to serve.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Stop {
+    /// Something was asked for on standard output, such as help.
+    Print(String),
+    /// The command line is wrong: one line for standard error.
+    Refuse(String),
+}
+
+impl Stop {
+    /// Prints, and gives the status that the reference exits with.
+    pub fn report(self) -> ExitCode {
+        use std::io::Write;
+        // A closed pipe leaves nobody to tell.
+        match self {
+            Stop::Print(text) => {
+                let _ = std::io::stdout().write_all(text.as_bytes());
+                ExitCode::SUCCESS
+            }
+            Stop::Refuse(line) => {
+                let _ = writeln!(std::io::stderr(), "{line}");
+                ExitCode::from(1)
+            }
+        }
+    }
+}
+
+impl Config {
+    /// Reads the arguments of the process, the program's own name first.
+    ///
+    /// # Errors
+    ///
+    /// Help or the version was asked for, or a flag is wrong. Faults are worded and ordered as in the
+    /// reference: `--version` wins over anything wrong after it, a malformed line over `--help`, and
+    /// `--help` over a bad value.
+    pub fn from_args(args: impl IntoIterator<Item = OsString>, started: UnixNanos) -> Result<Config, Stop> {
+        let mut args = args.into_iter().map(|arg| arg.to_string_lossy().into_owned());
+        let path = args.next().unwrap_or_default();
+        let program = path.rsplit('/').next().unwrap_or_default();
+        let refuse = |text: String| Stop::Refuse(format!("{program}: error: {text}, try --help"));
+
+        let (given, fault) = args::split(args);
+        let actions =
+            given.iter().filter(|given| given.value == "true").filter_map(|given| match given.flag.role {
+                Role::Action(action) => Some(action),
+                Role::Setting { .. } => None,
+            });
+        if let Some(action) = actions.clone().find(|action| *action != Action::Help) {
+            return Err(Stop::Print(help::text(action, program)));
+        }
+        if let Some(text) = fault {
+            return Err(refuse(text));
+        }
+        if let Some(action) = actions.clone().next() {
+            return Err(Stop::Print(help::text(action, program)));
+        }
+        let draft = fill(&given).map_err(refuse)?;
+        Config::complete(draft, started).map_err(refuse)
+    }
+
+    /// Checks the settings against each other and works out what follows from them.
+    fn complete(draft: Draft, started: UnixNanos) -> Result<Config, String> {
+        refuse_unsupported(&draft)?;
+        let paths = Paths::new(&draft.route_prefix, &draft.external_path, &draft.telemetry_path)?;
+        if draft.limits.decoded_bytes < draft.limits.body_bytes {
+            return Err("--limit.decoded-bytes must not be smaller than --limit.body-bytes".to_owned());
+        }
+        if draft.limits.decoded_bytes >= u32::MAX as usize {
+            return Err(format!("--limit.decoded-bytes must be smaller than {}", u32::MAX));
+        }
+        let mut flags: Vec<(&'static str, String)> = FLAGS
+            .iter()
+            .filter_map(|flag| match flag.role {
+                Role::Setting { .. } if flag.name == "web.route-prefix" => {
+                    Some((flag.name, paths.route_prefix.clone()))
+                }
+                Role::Setting { show, .. } => Some((flag.name, show(&draft))),
+                Role::Action(_) => None,
+            })
+            .collect();
+        flags.sort_unstable();
+        let workers = match draft.workers {
+            0 => std::thread::available_parallelism().map_or(1, |cores| cores.get()),
+            workers => workers,
+        };
+        Ok(Config {
+            listen: draft.listen,
+            paths: paths.clone(),
+            lifecycle: draft.lifecycle,
+            admin_api: draft.admin_api,
+            check_consistency: !draft.disable_consistency_check,
+            utf8_names: draft.utf8_names,
+            log_level: draft.log_level,
+            log_format: draft.log_format,
+            workers,
+            limits: draft.limits,
+            info: Info { flags, started, paths },
+        })
+    }
+}
+
+/// Sets what was given, then the defaults of the rest.
+fn fill(given: &[args::Given]) -> Result<Draft, String> {
+    let mut draft = Draft::default();
+    let is_given = |name: &str, given: &[args::Given]| given.iter().any(|given| given.flag.name == name);
+    for (position, args::Given { flag, value }) in given.iter().enumerate() {
+        if flag.kind != Kind::List && is_given(flag.name, &given[..position]) {
+            return Err(format!("flag '{}' cannot be repeated", flag.name));
+        }
+        if let Role::Setting { set, .. } = flag.role {
+            set(&mut draft, value)?;
+        }
+    }
+    for flag in FLAGS.iter().filter(|flag| !is_given(flag.name, given)) {
+        if let Role::Setting { set, .. } = flag.role {
+            set(&mut draft, flag.default)?;
+        }
+    }
+    Ok(draft)
+}
+
+/// A flag whose feature does not exist yet is refused rather than ignored: an operator who asks for
+/// TLS must not get a server without it.
+fn refuse_unsupported(draft: &Draft) -> Result<(), String> {
+    for (is_set, name) in [
+        (!draft.config_file.is_empty(), "web.config.file"),
+        (!draft.persistence_file.is_empty(), "persistence.file"),
+        (draft.systemd_socket, "web.systemd-socket"),
+    ] {
+        if is_set {
+            return Err(format!("--{name} is not supported by this version of floodway"));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

@@ -4,4 +4,5 @@
 
 pub mod escape;
 pub mod float;
+pub mod json;
 pub mod quote;

@@ -49,6 +49,17 @@ impl MetricType {
         }
     }
 
+    /// The number of the field of the protobuf message `Metric` that holds values of this type.
+    pub fn value_field(self) -> u32 {
+        match self {
+            MetricType::Gauge => 2,
+            MetricType::Counter => 3,
+            MetricType::Summary => 4,
+            MetricType::Untyped => 5,
+            MetricType::Histogram | MetricType::GaugeHistogram => 7,
+        }
+    }
+
     /// True for the two types made of buckets.
     pub fn has_buckets(self) -> bool {
         matches!(self, MetricType::Histogram | MetricType::GaugeHistogram)

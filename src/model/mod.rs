@@ -4,6 +4,7 @@
 
 pub mod families;
 pub mod grouping_key;
+pub mod histogram;
 pub mod names;
 pub mod refusal;
 pub mod request;

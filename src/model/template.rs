@@ -94,7 +94,7 @@ impl Template {
             let bits = match piece.reading {
                 Reading::Float => number.to_bits(),
                 Reading::WholeCount => whole(number)?,
-                Reading::CutCount => cut_count(number),
+                Reading::CutCount => cut_count(number)?,
                 Reading::Ignored => continue,
             };
             values[piece.value as usize] = bits;
@@ -142,17 +142,15 @@ fn whole(number: f64) -> Option<u64> {
     (fits && number.fract() == 0.0).then_some(number as u64)
 }
 
-/// A summary's count as the reference (on amd64) makes it of a float: the fraction is cut, a negative
-/// number wraps, and what fits no 64-bit number becomes 2^63.
-pub fn cut_count(number: f64) -> u64 {
-    const TWO_63: f64 = 9_223_372_036_854_775_808.0;
-    if (0.0..2.0 * TWO_63).contains(&number) {
-        number as u64
-    } else if (-TWO_63..0.0).contains(&number) {
-        number as i64 as u64
-    } else {
-        1 << 63
+/// A summary's count as the reference (on amd64) makes it of a float: the fraction is cut, and what fits
+/// no 64-bit number becomes 2^63. A negative one is the parser's to refuse.
+fn cut_count(number: f64) -> Option<u64> {
+    if number < 0.0 {
+        return None;
     }
+    // 2^64, the first float64 that is too large.
+    let fits = (0.0..18_446_744_073_709_551_616.0).contains(&number);
+    Some(if fits { number as u64 } else { 1 << 63 })
 }
 
 #[cfg(test)]
@@ -200,10 +198,10 @@ mod tests {
 
     #[test]
     fn summary_counts_are_cut_as_the_reference_cuts_them() {
-        assert_eq!(cut_count(2.7), 2);
-        assert_eq!(cut_count(-1.0), u64::MAX);
-        assert_eq!(cut_count(f64::NAN), 1 << 63);
-        assert_eq!(cut_count(f64::INFINITY), 1 << 63);
-        assert_eq!(cut_count(1e300), 1 << 63);
+        assert_eq!(cut_count(2.7), Some(2));
+        assert_eq!(cut_count(-1.0), None);
+        assert_eq!(cut_count(f64::NAN), Some(1 << 63));
+        assert_eq!(cut_count(f64::INFINITY), Some(1 << 63));
+        assert_eq!(cut_count(1e300), Some(1 << 63));
     }
 }

@@ -49,7 +49,7 @@ fn labels(rest: &[u8], names: NameRules) -> Result<Vec<PathLabel<'_>>, Refusal> 
         return Ok(Vec::new());
     };
     let slashes = memchr::memchr_iter(b'/', pairs).count();
-    if slashes % 2 == 0 {
+    if slashes.is_multiple_of(2) {
         return Err(bad_key(format!("odd number of components in label string {}", quoted(rest))));
     }
     // The job is a label too.

@@ -63,15 +63,17 @@ thread_local! {
 const ENGINES_MAX: usize = 4;
 
 /// A push on its way, as the gateway hands it in.
-pub struct Push<'p, 'b, P, S> {
+pub struct Push<'p, 'b, P, S, F> {
     pub key: &'p GroupingKey,
     pub facts: RequestFacts,
     pub body: &'b [u8],
     pub now: Now,
-    /// Reads the body into the given vectors.
+    /// Reads the body into the given vectors. The key is the one it will be stored under.
     pub parse: P,
     /// Stores the families under the key.
     pub store: S,
+    /// Notes on the group of the key, if it exists, that the push failed.
+    pub mark_failed: F,
 }
 
 impl Plugins {
@@ -80,10 +82,11 @@ impl Plugins {
     /// # Errors
     ///
     /// A plugin refuses the push, or `parse` or `store` does. Nothing is stored then.
-    pub fn push<'b, P, S>(&self, push: Push<'_, 'b, P, S>) -> Result<Passed, Refusal>
+    pub fn push<'b, P, S, F>(&self, push: Push<'_, 'b, P, S, F>) -> Result<Passed, Refusal>
     where
-        P: FnOnce(Families<'static>) -> Result<Families<'b>, Refusal>,
+        P: FnOnce(&GroupingKey, Families<'static>) -> Result<Families<'b>, Refusal>,
         S: FnOnce(&GroupingKey, &Families<'_>) -> Result<(), Refusal>,
+        F: FnOnce(&GroupingKey),
     {
         let mut worker = self.take_worker();
         let outcome = worker.push(push);
@@ -191,16 +194,18 @@ impl Worker {
         }
     }
 
-    fn push<'b, P, S>(&mut self, push: Push<'_, 'b, P, S>) -> Result<Passed, Refusal>
+    fn push<'b, P, S, F>(&mut self, push: Push<'_, 'b, P, S, F>) -> Result<Passed, Refusal>
     where
-        P: FnOnce(Families<'static>) -> Result<Families<'b>, Refusal>,
+        P: FnOnce(&GroupingKey, Families<'static>) -> Result<Families<'b>, Refusal>,
         S: FnOnce(&GroupingKey, &Families<'_>) -> Result<(), Refusal>,
+        F: FnOnce(&GroupingKey),
     {
         self.begin(push.key, push.facts, push.now);
         let mut passed = Passed::default();
         let mut outcome = self.phase_request(&mut passed);
         if outcome.is_none() {
-            match (push.parse)(std::mem::take(&mut self.spare)) {
+            let key = self.stage.draft.borrow().grouping_key();
+            match (push.parse)(&key, std::mem::take(&mut self.spare)) {
                 Err(refusal) => outcome = Some(Outcome::Refused(refusal)),
                 Ok(families) => {
                     let received = Received { families: &families, body: push.body };
@@ -212,7 +217,12 @@ impl Worker {
         outcome =
             outcome.or_else(|| self.phase_transform(&mut passed)).or_else(|| self.phase_commit(&mut passed));
         let result = match outcome {
-            Some(Outcome::Refused(refusal)) => Err(refusal),
+            Some(Outcome::Refused(refusal)) => {
+                if matches!(refusal.reason, Reason::Plugin { mark_failed: true, .. }) {
+                    (push.mark_failed)(&self.stage.draft.borrow().grouping_key());
+                }
+                Err(refusal)
+            }
             Some(Outcome::Discarded) => Ok(()),
             None => {
                 let draft = self.stage.draft.borrow();

@@ -12,43 +12,38 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use bytes::Bytes;
-
-use super::negotiate::Form;
-use super::own;
+use super::heat::Heat;
+use super::negotiate::Wanted;
 use super::owners::Owners;
 use super::segment::{Fragment, Segment};
-use super::text;
 use crate::model::MetricType;
-use crate::store::group::{Block, Group, GroupState};
+use crate::store::group::{Group, GroupState};
 use crate::store::series_id;
-use crate::store::shape::FamilyShape;
 use crate::store::times;
-use crate::telemetry::OwnFamily;
 
 /// [`Fragment::block`] of a line of one of the two push time families.
-const TIME: u32 = u32::MAX;
+pub(super) const TIME: u32 = u32::MAX;
 
 /// Numbers of the push time families, which are entered first and never removed.
-const PUSH_TIME: u32 = 0;
-const FAILURE_TIME: u32 = 1;
+pub(super) const PUSH_TIME: u32 = 0;
+pub(super) const FAILURE_TIME: u32 = 1;
 
 /// A family's place in the order, and its number.
 type Order = BTreeMap<(Box<str>, MetricType), u32>;
 
 #[derive(Debug)]
-struct FamilyIndex {
-    name: Box<str>,
-    kind: MetricType,
-    exotic: bool,
+pub(super) struct FamilyIndex {
+    pub(super) name: Box<str>,
+    pub(super) kind: MetricType,
+    pub(super) exotic: bool,
     /// Raised with each new family: the smaller, the older.
-    since: u64,
-    segments: Vec<Segment>,
-    /// Segments that may have room.
-    open: Vec<u32>,
-    fragments: usize,
+    pub(super) since: u64,
+    pub(super) segments: Vec<Segment>,
+    /// Segments that may have room: those of quiet groups, and those of groups that change often.
+    open: [Vec<u32>; 2],
+    pub(super) fragments: usize,
     /// The segment that begins with the header, and the help it shows if that is our own.
-    lead: Option<u32>,
+    pub(super) lead: Option<u32>,
 }
 
 /// Where a fragment is.
@@ -58,11 +53,12 @@ struct Place {
     segment: u32,
 }
 
-struct Record {
-    group: Arc<Group>,
-    state: GroupState,
+pub(super) struct Record {
+    pub(super) group: Arc<Group>,
+    pub(super) state: GroupState,
     /// The push time families, then the visible families in the order of [`GroupState::families`].
     places: Vec<Place>,
+    heat: Heat,
 }
 
 /// See the module.
@@ -72,12 +68,20 @@ pub struct Index {
     /// From a group's address to its number. The record keeps the group alive, so that the address
     /// stays its own.
     numbers: HashMap<usize, u32>,
-    families: Vec<Option<FamilyIndex>>,
+    pub(super) families: Vec<Option<FamilyIndex>>,
     free_families: Vec<u32>,
-    order: Order,
+    pub(super) order: Order,
     next_since: u64,
     /// Set where pushes are not checked against other groups.
-    owners: Option<Owners>,
+    pub(super) owners: Option<Owners>,
+    /// Raised whenever something that is shown changes.
+    version: u64,
+    /// Raised with each scrape: the clock by which groups are found to change often.
+    round: u32,
+    /// Groups that changed since the last scrape, as often as they did.
+    changed: Vec<u32>,
+    /// Groups whose fragments stand among those that change often.
+    hot: Vec<u32>,
 }
 
 /// What an update changed.
@@ -99,6 +103,10 @@ impl Index {
             order: BTreeMap::new(),
             next_since: 0,
             owners: (!checked).then(Owners::default),
+            version: 0,
+            round: 0,
+            changed: Vec::new(),
+            hot: Vec::new(),
         };
         assert_eq!(index.family(times::PUSH_TIME, MetricType::Gauge), PUSH_TIME);
         assert_eq!(index.family(times::PUSH_FAILURE_TIME, MetricType::Gauge), FAILURE_TIME);
@@ -113,6 +121,7 @@ impl Index {
     /// Brings the index up to the group's present state.
     pub fn update(&mut self, group: &Arc<Group>) -> Change {
         let known = self.numbers.get(&(Arc::as_ptr(group) as usize)).copied();
+        self.version += 1;
         match (group.load(), known) {
             (None, None) => Change::Values,
             (None, Some(number)) => {
@@ -135,12 +144,17 @@ impl Index {
         }
     }
 
-    fn record(&self, number: u32) -> &Record {
+    pub(super) fn record(&self, number: u32) -> &Record {
         self.groups[number as usize].as_ref().expect("numbers lead to records")
     }
 
     fn insert(&mut self, group: &Arc<Group>, state: GroupState) {
-        let record = Record { group: group.clone(), state: GroupState::default(), places: Vec::new() };
+        let record = Record {
+            group: group.clone(),
+            state: GroupState::default(),
+            places: Vec::new(),
+            heat: Heat::default(),
+        };
         let number = match self.free_groups.pop() {
             Some(number) => {
                 self.groups[number as usize] = Some(record);
@@ -155,7 +169,7 @@ impl Index {
         let bytes = (64 + group.key_text.all().len()) as u32;
         let exotic = !group.key.labels().all(|(name, _)| crate::model::names::is_legacy_metric_name(name));
         let fragment = Fragment { group: number, block: TIME, family: 0, bytes, exotic };
-        let places = vec![self.add(PUSH_TIME, fragment), self.add(FAILURE_TIME, fragment)];
+        let places = vec![self.add(PUSH_TIME, fragment, false), self.add(FAILURE_TIME, fragment, false)];
         self.groups[number as usize].as_mut().expect("just entered").places = places;
         self.reshape(number, state);
     }
@@ -194,9 +208,54 @@ impl Index {
                 touched.push(*place);
             }
         }
+        if record.heat.change(self.round) {
+            self.changed.push(number);
+        }
         for place in touched {
             self.segment(place).touch();
         }
+    }
+
+    /// Ends a round: groups that changed in one scrape interval after the other are gathered in
+    /// segments of their own, so that a few busy groups make few segments dirty. Where most groups are
+    /// busy, gathering them would gain nothing.
+    pub fn end_round(&mut self) {
+        let changed = std::mem::take(&mut self.changed);
+        if changed.len() * 4 <= self.numbers.len() {
+            for number in changed {
+                // It may have gone since, and its number may have become another's.
+                let heat = self.groups[number as usize].as_ref().map(|record| record.heat);
+                if heat.is_some_and(|heat| heat.wants_to_move(self.round)) {
+                    self.move_to(number, true);
+                    self.hot.push(number);
+                }
+            }
+        }
+        self.round += 1;
+        if self.round.is_multiple_of(Heat::COOLING_ROUNDS) {
+            for number in std::mem::take(&mut self.hot) {
+                match self.groups[number as usize].as_ref().map(|record| record.heat) {
+                    Some(heat) if heat.is_hot() && heat.has_cooled(self.round) => self.move_to(number, false),
+                    Some(heat) if heat.is_hot() => self.hot.push(number),
+                    _ => {}
+                }
+            }
+        }
+    }
+
+    /// Moves all fragments of a group among those that change often, or back.
+    fn move_to(&mut self, number: u32, hot: bool) {
+        let mut record = self.groups[number as usize].take().expect("numbers lead to records");
+        for place in &mut record.places {
+            // A family of one fragment would go and come back with another number.
+            let index = self.families[place.family as usize].as_mut().expect("numbers lead to families");
+            index.fragments += 1;
+            let fragment = self.take_out(*place, number);
+            *place = self.add(place.family, fragment, hot);
+            self.families[place.family as usize].as_mut().expect("still there").fragments -= 1;
+        }
+        record.heat.moved(hot);
+        self.groups[number as usize] = Some(record);
     }
 
     /// Moves the group's fragments from its recorded state's families to those of `state`.
@@ -227,7 +286,7 @@ impl Index {
                         self.segment(place).replace(fragment);
                         place
                     }
-                    None => self.add(id, fragment),
+                    None => self.add(id, fragment, record.heat.is_hot()),
                 };
                 record.places.push(place);
             }
@@ -279,7 +338,7 @@ impl Index {
             exotic: !crate::model::names::is_legacy_metric_name(name),
             since: self.next_since,
             segments: Vec::new(),
-            open: Vec::new(),
+            open: Default::default(),
             fragments: 0,
             lead: None,
         };
@@ -298,16 +357,17 @@ impl Index {
         number
     }
 
-    fn add(&mut self, family: u32, fragment: Fragment) -> Place {
+    fn add(&mut self, family: u32, fragment: Fragment, hot: bool) -> Place {
         let index = self.families[family as usize].as_mut().expect("numbers lead to families");
-        while index.open.last().is_some_and(|open| !index.segments[*open as usize].has_room()) {
-            index.open.pop();
+        let open = &mut index.open[usize::from(hot)];
+        while open.last().is_some_and(|open| !index.segments[*open as usize].has_room()) {
+            open.pop();
         }
-        let segment = match index.open.last() {
+        let segment = match open.last() {
             Some(open) => *open,
             None => {
-                index.segments.push(Segment::default());
-                index.open.push(index.segments.len() as u32 - 1);
+                index.segments.push(Segment::new(hot));
+                open.push(index.segments.len() as u32 - 1);
                 index.segments.len() as u32 - 1
             }
         };
@@ -316,13 +376,13 @@ impl Index {
         Place { family, segment }
     }
 
-    fn take_out(&mut self, place: Place, group: u32) {
+    fn take_out(&mut self, place: Place, group: u32) -> Fragment {
         let index = self.families[place.family as usize].as_mut().expect("numbers lead to families");
         let segment = &mut index.segments[place.segment as usize];
         let was_full = !segment.has_room();
-        segment.remove(group);
+        let fragment = segment.remove(group);
         if was_full && segment.has_room() {
-            index.open.push(place.segment);
+            index.open[usize::from(segment.hot)].push(place.segment);
         }
         index.fragments -= 1;
         if index.fragments == 0 && place.family > FAILURE_TIME {
@@ -330,6 +390,7 @@ impl Index {
             self.order.remove(&(gone.name, gone.kind));
             self.free_families.push(place.family);
         }
+        fragment
     }
 
     fn segment(&mut self, place: Place) -> &mut Segment {
@@ -337,139 +398,22 @@ impl Index {
         &mut index.segments[place.segment as usize]
     }
 
-    /// The whole exposition in `form`, our own families among the pushed ones.
-    pub fn expose(&mut self, form: Form, own: &[OwnFamily]) -> Vec<Bytes> {
-        let shown = self.shown(own);
-        let mut slices = Vec::with_capacity(shown.len() * 2 + own.len());
-        let mut own = own.iter().peekable();
-        for number in shown {
-            let mut family = self.families[number as usize].take().expect("numbers lead to families");
-            while let Some(before) = own.next_if(|own| *own.name < *family.name) {
-                slices.push(own::family(form, before, true));
-            }
-            let same = own.next_if(|own| *own.name == *family.name);
-            self.expose_family(form, &mut family, same, &mut slices);
-            if let Some(same) = same {
-                slices.push(own::family(form, same, false));
-            }
-            self.families[number as usize] = Some(family);
-        }
-        slices.extend(own.map(|own| own::family(form, own, true)));
-        slices.retain(|slice| !slice.is_empty());
-        slices
+    /// A number that changes whenever something pushed, and so shown, changes.
+    pub fn version(&self) -> u64 {
+        self.version
     }
 
-    fn expose_family(
-        &self,
-        form: Form,
-        family: &mut FamilyIndex,
-        own: Option<&OwnFamily>,
-        slices: &mut Vec<Bytes>,
-    ) {
-        let lead = family.segments.iter().position(|s| !s.fragments.is_empty()).map(|at| at as u32);
-        if lead != family.lead {
-            for lead in [family.lead, lead].into_iter().flatten() {
-                family.segments[lead as usize].touch();
-            }
-            family.lead = lead;
-        }
-        for (at, segment) in family.segments.iter_mut().enumerate() {
-            if segment.fragments.is_empty() {
-                continue;
-            }
-            let leads = lead == Some(at as u32);
-            let capacity = segment.bytes + segment.bytes / 8;
-            slices.push(segment.rendered(form, family.exotic, |fragments| {
-                let mut out = Vec::with_capacity(capacity);
-                if leads {
-                    let help =
-                        own.map(|own| own.help).or_else(|| self.help(family.kind, &family.name, fragments));
-                    text::write_header(&mut out, &family.name, help, family.kind, form.escaping);
-                }
-                for fragment in fragments {
-                    self.write_fragment(&mut out, form, &family.name, fragment);
-                }
-                out.shrink_to_fit();
-                out.into()
-            }));
+    /// Forgets the bytes kept for answers that `stays` does not name.
+    pub fn forget(&mut self, stays: impl Fn(Wanted) -> bool) {
+        for segment in self.families.iter_mut().flatten().flat_map(|family| &mut family.segments) {
+            segment.forget(&stays);
         }
     }
 
-    /// The families to show, in order: all of them, except where unchecked pushes contradict.
-    fn shown(&self, own: &[OwnFamily]) -> Vec<u32> {
-        let index =
-            |number: &u32| self.families[*number as usize].as_ref().expect("numbers lead to families");
-        let filled = self.order.values().copied().filter(|number| index(number).fragments > 0);
-        if self.owners.is_none() {
-            return filled.collect();
-        }
-        let mut shown: Vec<u32> = Vec::new();
-        for number in filled {
-            let family = index(&number);
-            let own_kind = own.binary_search_by(|own| own.name.cmp(&family.name)).map(|at| own[at].kind);
-            if own_kind.is_ok_and(|kind| kind != family.kind) {
-                continue;
-            }
-            match shown.last_mut() {
-                Some(last) if index(last).name == family.name => {
-                    if family.since < index(last).since {
-                        *last = number;
-                    }
-                }
-                _ => shown.push(number),
-            }
-        }
-        // A name that is also a line of a summary or histogram gives way to it.
-        let collides = |family: &FamilyIndex| {
-            ["_sum", "_count", "_bucket"].iter().any(|suffix| {
-                let Some(stem) = family.name.strip_suffix(suffix) else { return false };
-                shown.iter().any(|other| {
-                    let other = index(other);
-                    let lines = match other.kind {
-                        MetricType::Summary => *suffix != "_bucket",
-                        kind => kind.has_buckets(),
-                    };
-                    *other.name == *stem && lines
-                })
-            })
-        };
-        shown.iter().copied().filter(|number| !collides(index(number))).collect()
-    }
-
-    /// The help in force: that of the first group that brings one.
-    fn help<'i>(&'i self, kind: MetricType, name: &str, fragments: &[Fragment]) -> Option<&'i str> {
-        if kind == MetricType::Gauge && name == times::PUSH_TIME {
-            return Some(times::PUSH_TIME_HELP);
-        }
-        if kind == MetricType::Gauge && name == times::PUSH_FAILURE_TIME {
-            return Some(times::PUSH_FAILURE_TIME_HELP);
-        }
-        fragments.iter().find_map(|fragment| {
-            let (_, block, family) = self.family_of(fragment);
-            block.shape.help(family)
-        })
-    }
-
-    fn family_of(&self, fragment: &Fragment) -> (&Record, &Block, &FamilyShape) {
-        let record = self.record(fragment.group);
-        let block = &record.state.blocks[fragment.block as usize].block;
-        (record, block, &block.shape.families()[fragment.family as usize])
-    }
-
-    fn write_fragment(&self, out: &mut Vec<u8>, form: Form, name: &str, fragment: &Fragment) {
-        if fragment.block == TIME {
-            let Record { group, state, .. } = self.record(fragment.group);
-            let time = if name == times::PUSH_TIME { state.push_time } else { state.failure_time };
-            text::write_time(out, name, group, time.seconds(), form.escaping);
-            return;
-        }
-        let (record, block, family) = self.family_of(fragment);
-        let shown = |position| {
-            self.owners.as_ref().is_none_or(|owners| {
-                owners.shows(series_id(name, &block.shape, position, &record.group), fragment.group)
-            })
-        };
-        text::write_fragment(out, &record.group, block, family, form.escaping, shown);
+    /// How many bytes of segments are kept.
+    pub fn kept_bytes(&self) -> usize {
+        let families = self.families.iter().flatten();
+        families.flat_map(|family| &family.segments).map(Segment::kept_bytes).sum()
     }
 }
 

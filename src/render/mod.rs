@@ -5,10 +5,16 @@
 //! fragments; a scrape renders dirty segments and takes all others as the bytes they are. Only the
 //! renderer's thread touches the index, so nothing here is locked.
 
+mod coding;
+mod crc;
+mod expose;
+mod heat;
 mod index;
 pub mod negotiate;
 mod own;
 mod owners;
+mod protobuf;
+mod prototext;
 pub mod renderer;
 mod segment;
 pub mod text;

@@ -16,12 +16,38 @@ pub struct Form {
 pub enum Format {
     /// Text exposition format 0.0.4.
     Text,
+    /// `MetricFamily` messages, each behind its length.
+    ProtoDelimited,
+    /// The same messages in protobuf's text format, one field a line.
+    ProtoText,
+    /// The same messages in protobuf's text format, one message a line.
+    ProtoCompact,
 }
+
+/// The media type of the three protobuf formats, and the message that they are made of.
+const PROTOBUF: (&str, &str) = ("application", "vnd.google.protobuf");
+const MESSAGE: &str = "io.prometheus.client.MetricFamily";
 
 /// The content coding of an exposition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Encoding {
     Identity,
+    Gzip,
+    Zstd,
+}
+
+/// An answer that a scrape can ask for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Wanted {
+    pub form: Form,
+    pub encoding: Encoding,
+}
+
+impl Wanted {
+    /// This answer with the escaping that stands for all where no name needs one.
+    pub fn unescaped(self) -> Wanted {
+        Wanted { form: Form { escaping: Escaping::Underscores, ..self.form }, ..self }
+    }
 }
 
 impl Form {
@@ -45,15 +71,13 @@ impl Form {
         Form { format: Format::Text, escaping }
     }
 
-    /// This form with the escaping that stands for all where no name needs one.
-    pub fn unescaped(self) -> Form {
-        Form { escaping: Escaping::Underscores, ..self }
-    }
-
     /// The exact `Content-Type` of the answer.
     pub fn content_type(self) -> String {
         let media_type = match self.format {
-            Format::Text => "text/plain; version=0.0.4; charset=utf-8",
+            Format::Text => "text/plain; version=0.0.4; charset=utf-8".to_string(),
+            Format::ProtoDelimited => protobuf_type("delimited"),
+            Format::ProtoText => protobuf_type("text"),
+            Format::ProtoCompact => protobuf_type("compact-text"),
         };
         let escaping = match self.escaping {
             Escaping::Underscores => "underscores",
@@ -63,6 +87,11 @@ impl Form {
         };
         format!("{media_type}; escaping={escaping}")
     }
+}
+
+fn protobuf_type(encoding: &str) -> String {
+    let (kind, subtype) = PROTOBUF;
+    format!("{kind}/{subtype}; proto={MESSAGE}; encoding={encoding}")
 }
 
 fn escaping_of(value: &str) -> Option<Escaping> {
@@ -120,16 +149,57 @@ impl<'a> Clause<'a> {
         let version = self.parameter("version");
         match (self.kind, self.subtype) {
             ("text", "plain") if matches!(version, None | Some("0.0.4")) => Some(Format::Text),
+            PROTOBUF if self.parameter("proto") == Some(MESSAGE) => match self.parameter("encoding")? {
+                "delimited" => Some(Format::ProtoDelimited),
+                "text" => Some(Format::ProtoText),
+                "compact-text" => Some(Format::ProtoCompact),
+                _ => None,
+            },
             _ => None,
         }
     }
 }
 
 impl Encoding {
-    /// The coding that the `Accept-Encoding` headers ask for.
-    pub fn negotiate(_accept_encoding: &str) -> Encoding {
-        Encoding::Identity
+    /// The coding that the `Accept-Encoding` headers ask for: the one with the highest q, of equals
+    /// identity before gzip before zstd. Nothing that fits, or a q of zero, leaves identity.
+    pub fn negotiate(accept_encoding: &str) -> Encoding {
+        let (mut best, mut best_q) = (Encoding::Identity, 0.0);
+        // As in the reference, nothing after an element that it does not understand counts.
+        let asked: Vec<(&str, f64)> = accept_encoding.split(',').map_while(asked).collect();
+        // A coding named outright is not also matched by `*`.
+        let q_of = |name: &str| {
+            let named = asked.iter().find(|(asked, _)| *asked == name);
+            named.or_else(|| asked.iter().find(|(asked, _)| *asked == "*")).map_or(0.0, |(_, q)| *q)
+        };
+        for (encoding, name) in
+            [(Encoding::Identity, "identity"), (Encoding::Gzip, "gzip"), (Encoding::Zstd, "zstd")]
+        {
+            let q = q_of(name);
+            if q > best_q {
+                (best, best_q) = (encoding, q);
+            }
+        }
+        best
     }
+
+    /// The value of `Content-Encoding`, if there is to be one.
+    pub fn name(self) -> Option<&'static str> {
+        match self {
+            Encoding::Identity => None,
+            Encoding::Gzip => Some("gzip"),
+            Encoding::Zstd => Some("zstd"),
+        }
+    }
+}
+
+/// One element of `Accept-Encoding`: the coding and its q. Case matters, as in the reference.
+fn asked(element: &str) -> Option<(&str, f64)> {
+    let mut pieces = element.split(';').map(|piece| piece.trim_matches([' ', '\t']));
+    let name = pieces.next()?;
+    let Some(parameter) = pieces.next() else { return Some((name, 1.0)) };
+    let q: f64 = parameter.strip_prefix("q=")?.parse().ok()?;
+    ((0.0..=1.0).contains(&q) && pieces.next().is_none()).then_some((name, q))
 }
 
 #[cfg(test)]
@@ -159,9 +229,57 @@ mod tests {
         ] {
             assert_eq!(Form::negotiate(accept), form, "{accept}");
         }
+        let (one, more) =
+            ("application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily", "*/*;q=0.1");
+        let protobuf = |format| Form { format, escaping: Escaping::Underscores };
+        for (accept, form) in [
+            (format!("{one};encoding=delimited,{more}"), protobuf(Format::ProtoDelimited)),
+            (format!("{more}, {one} ; encoding = text"), protobuf(Format::ProtoText)),
+            (format!("{one};encoding=compact-text;q=0.2,{more}"), protobuf(Format::ProtoCompact)),
+            (format!("{one};encoding=compact-text;q=0.2,text/plain"), Form::TEXT),
+            (format!("{one};encoding=Delimited,{more}"), Form::TEXT),
+            (format!("{one};encoding=\"delimited\",{more}"), Form::TEXT),
+            (format!("{one},{more}"), Form::TEXT),
+            ("application/vnd.google.protobuf;encoding=delimited".to_string(), Form::TEXT),
+            (
+                format!("{one};encoding=delimited;escaping=allow-utf-8,text/plain;escaping=dots"),
+                Form { format: Format::ProtoDelimited, escaping: Escaping::AllowUtf8 },
+            ),
+        ] {
+            assert_eq!(Form::negotiate(&accept), form, "{accept}");
+        }
+        assert_eq!(
+            protobuf(Format::ProtoCompact).content_type(),
+            "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; \
+             encoding=compact-text; escaping=underscores"
+        );
         assert_eq!(
             Form::TEXT.content_type(),
             "text/plain; version=0.0.4; charset=utf-8; escaping=underscores"
         );
+    }
+
+    #[test]
+    fn which_coding_is_chosen() {
+        for (accept, encoding) in [
+            ("", Encoding::Identity),
+            ("gzip", Encoding::Gzip),
+            ("gzip, identity", Encoding::Identity),
+            ("identity, gzip", Encoding::Identity),
+            ("gzip;q=0.5, identity;q=0.1", Encoding::Gzip),
+            ("gzip;q=0", Encoding::Identity),
+            ("*", Encoding::Identity),
+            ("GZIP", Encoding::Identity),
+            ("gzip, deflate, br", Encoding::Gzip),
+            ("gzip, deflate, br, zstd", Encoding::Gzip),
+            ("gzip;q=0.5, zstd", Encoding::Zstd),
+            ("zstd", Encoding::Zstd),
+            ("gzip;q=2", Encoding::Identity),
+            ("gzip;x=1", Encoding::Identity),
+            ("gzip;q=0.5, zstd;q=2, zstd", Encoding::Gzip),
+            (";q=1,,;;;", Encoding::Identity),
+        ] {
+            assert_eq!(Encoding::negotiate(accept), encoding, "{accept}");
+        }
     }
 }

@@ -1,35 +1,61 @@
-//! Our own metric families as text.
+//! Our own metric families among the pushed ones.
 
 use bytes::Bytes;
 
-use super::negotiate::Form;
+use super::negotiate::{Form, Format};
+use super::protobuf;
 use super::text::write_header;
 use crate::format::escape;
 use crate::format::float::write_float;
 use crate::telemetry::{OwnFamily, OwnSeries, OwnValue};
 
-/// One of our own families, with its header or without; nothing if it has no series.
-pub fn family(form: Form, family: &OwnFamily, header: bool) -> Bytes {
-    let mut out = Vec::new();
+/// Writes one of our own families whole; nothing if it has no series.
+pub fn write_family(out: &mut Vec<u8>, form: Form, family: &OwnFamily) {
     if family.series.is_empty() {
-        return Bytes::new();
+        return;
     }
-    if header {
-        write_header(&mut out, family.name, Some(family.help), family.kind, form.escaping);
+    if form.format == Format::Text {
+        write_header(out, family.name, Some(family.help), family.kind, form.escaping);
+        write_lines(out, family);
+        return;
     }
+    let metrics = metrics(family);
+    let help = Some(family.help);
+    out.extend_from_slice(&protobuf::head(family.name, help, family.kind, form.escaping, metrics.len()));
+    out.extend_from_slice(&metrics);
+}
+
+/// Writes the lines of one of our own families.
+pub fn write_lines(out: &mut Vec<u8>, family: &OwnFamily) {
     for series in &family.series {
         match &series.value {
-            OwnValue::Plain(value) => line(&mut out, family.name, "", series, None, *value),
+            OwnValue::Plain(value) => line(out, family.name, "", series, None, *value),
             OwnValue::Summary { quantiles, sum, count } => {
                 for (quantile, value) in quantiles {
-                    line(&mut out, family.name, "", series, Some(*quantile), *value);
+                    line(out, family.name, "", series, Some(*quantile), *value);
                 }
-                line(&mut out, family.name, "_sum", series, None, *sum);
-                line(&mut out, family.name, "_count", series, None, *count as f64);
+                line(out, family.name, "_sum", series, None, *sum);
+                line(out, family.name, "_count", series, None, *count as f64);
             }
         }
     }
-    out.into()
+}
+
+/// The series of one of our own families as `metric` fields of its message.
+pub fn metrics(family: &OwnFamily) -> Bytes {
+    let mut writer = protobuf::Writer::default();
+    for series in &family.series {
+        for (name, value) in &series.labels {
+            writer.label(name, value);
+        }
+        match &series.value {
+            OwnValue::Plain(value) => writer.plain(family.kind, *value),
+            OwnValue::Summary { quantiles, sum, count } => {
+                writer.summary(quantiles.iter().copied(), *sum, *count);
+            }
+        }
+    }
+    writer.finish().into()
 }
 
 fn line(out: &mut Vec<u8>, name: &str, suffix: &str, series: &OwnSeries, quantile: Option<f64>, value: f64) {

@@ -1,22 +1,31 @@
 //! The thread that keeps the exposition: it alone follows the store's feed and touches the index.
 //!
 //! A scrape asks for a rendering that begins after its own request; requests that wait together share
-//! one. So a scrape shows every push that was answered before it, each wholly or not at all.
+//! one. So a scrape shows every push that was answered before it, each wholly or not at all. Rendering
+//! and compressing happen here, never on a worker, and at a lower priority than the workers have.
 //!
 //! # Whole expositions
 //!
 //! States are loaded one after the other while pushes go on, so a family that moves from one group to
 //! another in between could be seen twice. The renderer therefore takes the feed again until a round
 //! changes no shape; if shapes keep changing, it holds changes of shape back for its last round.
+//!
+//! # Ahead of the scrape
+//!
+//! Prometheus comes at a steady interval. Once two scrapes tell what it is, the renderer brings its
+//! segments up to date shortly before the next one, which then finds little left to do.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, mpsc};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures_channel::oneshot;
 
+use super::coding::{Coder, stitch};
 use super::index::{Change, Index};
-use super::negotiate::Form;
+use super::negotiate::Wanted;
 use crate::store::Store;
 use crate::telemetry::Telemetry;
 
@@ -26,12 +35,34 @@ const READER: usize = 0;
 /// Rounds over the feed before changes of shape are held back.
 const ROUNDS_MAX: usize = 4;
 
+/// Scrapes after which an answer that none of them asked for is no longer kept ready.
+const SCRAPES_KEPT: u64 = 20;
+
+/// Shortest scrape interval worth preparing for.
+const INTERVAL_MIN: Duration = Duration::from_secs(1);
+
+/// Longest scrape interval worth waiting for.
+const INTERVAL_MAX: Duration = Duration::from_secs(600);
+
+/// How the renderer's priority stands below that of the workers (a difference in nice values).
+const NICE: i32 = 5;
+
 /// Shared slices of one rendering.
 pub type Slices = Arc<[Bytes]>;
 
+/// What a scrape is given.
+#[derive(Clone, Debug)]
+pub struct Rendered {
+    /// Names the pushed part of the exposition in this form; weak, since our own metrics move.
+    pub etag: Arc<str>,
+    /// `None` if the scraper has what `etag` names.
+    pub slices: Option<Slices>,
+}
+
 struct Request {
-    form: Form,
-    answer: oneshot::Sender<Slices>,
+    wanted: Wanted,
+    if_none_match: Option<String>,
+    answer: oneshot::Sender<Rendered>,
 }
 
 /// A handle on the renderer's thread, which ends when the last handle is dropped.
@@ -40,52 +71,180 @@ pub struct Renderer {
 }
 
 impl Renderer {
-    /// Starts the thread.
+    /// Starts the thread. It keeps at most about `kept_bytes_max` of segments ready.
     ///
     /// # Errors
     ///
     /// The system gives no thread.
-    pub fn start(store: Arc<Store>, telemetry: Arc<Telemetry>) -> std::io::Result<Renderer> {
+    pub fn start(
+        store: Arc<Store>,
+        telemetry: Arc<Telemetry>,
+        kept_bytes_max: usize,
+    ) -> std::io::Result<Renderer> {
         let (requests, waiting) = mpsc::channel();
         std::thread::Builder::new().name("renderer".into()).spawn(move || {
-            let mut index = Index::new(store.checks());
-            while let Ok(first) = waiting.recv() {
-                let batch: Vec<Request> = std::iter::once(first).chain(waiting.try_iter()).collect();
-                serve(&store, &telemetry, &mut index, batch);
+            // Without the lower priority it only takes more of the workers' time.
+            let _ = rustix::process::nice(NICE);
+            Work {
+                index: Index::new(store.checks()),
+                store,
+                telemetry,
+                coder: Coder::default(),
+                process: RandomState::new().hash_one("etag"),
+                asked: HashMap::new(),
+                scrapes: 0,
+                kept_bytes_max,
+                last_scrape: None,
+                interval: None,
+                lead: Duration::ZERO,
             }
+            .run(&waiting);
         })?;
         Ok(Renderer { requests })
     }
 
     /// Asks for a rendering of everything that was answered before this call. `None` if the renderer
     /// has ended, which only a bug can make it do.
-    pub async fn render(&self, form: Form) -> Option<Slices> {
-        let (answer, slices) = oneshot::channel();
-        self.requests.send(Request { form, answer }).ok()?;
-        slices.await.ok()
+    pub async fn render(&self, wanted: Wanted, if_none_match: Option<String>) -> Option<Rendered> {
+        let (answer, rendered) = oneshot::channel();
+        self.requests.send(Request { wanted, if_none_match, answer }).ok()?;
+        rendered.await.ok()
     }
 }
 
-fn serve(store: &Store, telemetry: &Telemetry, index: &mut Index, batch: Vec<Request>) {
-    follow(store, index);
-    telemetry.set_store_figures(store.groups_count(), store.series_count(), index.hidden_series() as u64);
-    let own = telemetry.families();
-    let mut done: HashMap<Form, Slices> = HashMap::new();
-    for request in batch {
-        let slices = done.entry(request.form).or_insert_with(|| index.expose(request.form, &own).into());
-        // A scraper that has gone needs no answer.
-        let _ = request.answer.send(slices.clone());
-    }
+/// What the thread works with.
+struct Work {
+    store: Arc<Store>,
+    telemetry: Arc<Telemetry>,
+    index: Index,
+    coder: Coder,
+    /// Tells this process' tags from those of the one before.
+    process: u64,
+    /// The answers asked for, and at which scrape last.
+    asked: HashMap<Wanted, u64>,
+    scrapes: u64,
+    kept_bytes_max: usize,
+    last_scrape: Option<Instant>,
+    /// Time between the last two scrapes, if it is one to prepare for.
+    interval: Option<Duration>,
+    /// How long before a scrape to prepare it: twice what the last preparation took.
+    lead: Duration,
 }
 
-/// Brings the index up to what the feed says.
-fn follow(store: &Store, index: &mut Index) {
-    for _ in 0..ROUNDS_MAX {
-        if !take_feed(store, index) {
-            return;
+impl Work {
+    fn run(mut self, waiting: &mpsc::Receiver<Request>) {
+        loop {
+            let first = match self.next_preparation() {
+                None => match waiting.recv() {
+                    Ok(request) => request,
+                    Err(mpsc::RecvError) => return,
+                },
+                Some(at) => match waiting.recv_timeout(at.saturating_duration_since(Instant::now())) {
+                    Ok(request) => request,
+                    Err(mpsc::RecvTimeoutError::Disconnected) => return,
+                    Err(mpsc::RecvTimeoutError::Timeout) => {
+                        self.prepare();
+                        continue;
+                    }
+                },
+            };
+            let batch: Vec<Request> = std::iter::once(first).chain(waiting.try_iter()).collect();
+            self.serve(batch);
         }
     }
-    store.hold_shapes(|| take_feed(store, index));
+
+    /// When to prepare the next scrape, if one is expected.
+    fn next_preparation(&self) -> Option<Instant> {
+        let interval = self.interval?;
+        let ahead = (self.lead + Duration::from_millis(50)).min(interval / 2);
+        Some(self.last_scrape? + interval - ahead)
+    }
+
+    /// Brings the segments of the answers lately asked for up to date.
+    fn prepare(&mut self) {
+        let begun = Instant::now();
+        self.interval = None;
+        self.follow();
+        for wanted in self.asked.keys().copied().collect::<Vec<_>>() {
+            self.index.expose(wanted, &[], &mut self.coder);
+        }
+        self.lead = begun.elapsed() * 2;
+    }
+
+    fn serve(&mut self, batch: Vec<Request>) {
+        self.note_scrape();
+        self.follow();
+        self.telemetry.set_store_figures(
+            self.store.groups_count(),
+            self.store.series_count(),
+            self.index.hidden_series() as u64,
+        );
+        let own = self.telemetry.families();
+        let mut done: HashMap<Wanted, Slices> = HashMap::new();
+        for Request { wanted, if_none_match, answer } in batch {
+            self.asked.insert(wanted, self.scrapes);
+            let etag = self.etag(wanted);
+            if if_none_match.is_some_and(|tags| is_among(&etag, &tags)) {
+                // A scraper that has gone needs no answer, here as below.
+                let _ = answer.send(Rendered { etag, slices: None });
+                continue;
+            }
+            let slices = done.entry(wanted).or_insert_with(|| {
+                stitch(&self.index.expose(wanted, &own, &mut self.coder), wanted.encoding).into()
+            });
+            let _ = answer.send(Rendered { etag, slices: Some(slices.clone()) });
+        }
+        self.index.end_round();
+        self.trim();
+    }
+
+    /// Learns the rhythm of the scrapes.
+    fn note_scrape(&mut self) {
+        self.scrapes += 1;
+        let now = Instant::now();
+        let last = self.last_scrape.replace(now);
+        self.interval =
+            last.map(|last| now - last).filter(|interval| (INTERVAL_MIN..=INTERVAL_MAX).contains(interval));
+    }
+
+    /// Gives back what nobody asked for lately, and more if all of it is over the limit.
+    fn trim(&mut self) {
+        let before = self.asked.len();
+        let scrapes = self.scrapes;
+        self.asked.retain(|_, last| scrapes - *last < SCRAPES_KEPT);
+        if self.asked.len() != before {
+            self.index
+                .forget(|kept| self.asked.keys().any(|wanted| *wanted == kept || wanted.unescaped() == kept));
+        }
+        if self.index.kept_bytes() > self.kept_bytes_max {
+            self.index.forget(|_| false);
+        }
+    }
+
+    fn etag(&self, wanted: Wanted) -> Arc<str> {
+        let (process, version) = (self.process, self.index.version());
+        let (form, encoding) = (wanted.form, wanted.encoding);
+        let answer = [form.format as u8, form.escaping as u8, encoding as u8].map(|part| b'0' + part);
+        let answer = String::from_utf8_lossy(&answer);
+        format!("W/\"{process:016x}-{version:x}-{answer}\"").into()
+    }
+
+    /// Brings the index up to what the feed says.
+    fn follow(&mut self) {
+        for _ in 0..ROUNDS_MAX {
+            if !take_feed(&self.store, &mut self.index) {
+                return;
+            }
+        }
+        let index = &mut self.index;
+        self.store.hold_shapes(|| take_feed(&self.store, index));
+    }
+}
+
+/// Whether the `If-None-Match` value `tags` names `etag`, by the weak comparison of RFC 9110 8.8.3.2.
+fn is_among(etag: &str, tags: &str) -> bool {
+    let opaque = |tag: &str| tag.strip_prefix("W/").unwrap_or(tag).to_string();
+    tags.split(',').map(str::trim).any(|tag| tag == "*" || opaque(tag) == opaque(etag))
 }
 
 /// One round over the feed as it is now; true if a shape changed.
@@ -97,4 +256,20 @@ fn take_feed(store: &Store, index: &mut Index) -> bool {
         shape |= index.update(&group) == Change::Shape;
     }
     shape
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tags_are_compared_weakly() {
+        let etag = "W/\"1-2-3\"";
+        for tags in ["W/\"1-2-3\"", "\"1-2-3\"", "\"x\", W/\"1-2-3\"", "*"] {
+            assert!(is_among(etag, tags), "{tags}");
+        }
+        for tags in ["", "\"1-2\"", "1-2-3", "W/\"1-2-4\""] {
+            assert!(!is_among(etag, tags), "{tags}");
+        }
+    }
 }

@@ -1,8 +1,7 @@
 //! A run of fragments of one family, and their bytes as long as nothing in them changed.
 
-use bytes::Bytes;
-
-use super::negotiate::Form;
+use super::coding::Piece;
+use super::negotiate::Wanted;
 
 /// Where a new fragment no longer fits. Large enough that a scrape of a million series is a few
 /// thousand slices and that compressing one alone costs nothing; small enough that one changed group
@@ -28,13 +27,24 @@ pub struct Segment {
     pub fragments: Vec<Fragment>,
     /// Sum of the fragments' sizes.
     pub bytes: usize,
+    /// Whether it gathers groups that change often.
+    pub hot: bool,
     /// How many fragments are exotic.
     exotic: usize,
-    /// What it renders to, by form; emptied when anything changes.
-    rendered: Vec<(Form, Bytes)>,
+    /// What it renders to, by answer; emptied when anything changes.
+    kept: Vec<(Wanted, Piece)>,
 }
 
 impl Segment {
+    pub fn new(hot: bool) -> Segment {
+        Segment { hot, ..Segment::default() }
+    }
+
+    /// Whether it shows nothing. A family pushed without series has a fragment, but nothing to show.
+    pub fn is_empty(&self) -> bool {
+        self.bytes == 0
+    }
+
     pub fn has_room(&self) -> bool {
         self.bytes < SEGMENT_BYTES
     }
@@ -47,12 +57,13 @@ impl Segment {
     }
 
     /// Takes out the fragment of `group`.
-    pub fn remove(&mut self, group: u32) {
+    pub fn remove(&mut self, group: u32) -> Fragment {
         let at = self.fragments.iter().position(|fragment| fragment.group == group);
         let fragment = self.fragments.swap_remove(at.expect("the index knows where its fragments are"));
         self.bytes -= fragment.bytes as usize;
         self.exotic -= usize::from(fragment.exotic);
         self.touch();
+        fragment
     }
 
     /// Puts `fragment` in the place of the one of the same group.
@@ -67,29 +78,40 @@ impl Segment {
 
     /// Forgets its bytes: something in it changed.
     pub fn touch(&mut self) {
-        self.rendered.clear();
+        // Giving the allocation back matters: most segments are of one answer or of none.
+        self.kept = Vec::new();
     }
 
-    /// Its bytes in `form`, made by `render` if they are not there. Without exotic names every
-    /// escaping gives the same bytes, which are then kept once.
-    pub fn rendered(
-        &mut self,
-        form: Form,
-        header_exotic: bool,
-        render: impl FnOnce(&[Fragment]) -> Bytes,
-    ) -> Bytes {
-        let form = if self.exotic == 0 && !header_exotic { form.unescaped() } else { form };
-        if let Some((_, bytes)) = self.rendered.iter().find(|(known, _)| *known == form) {
-            return bytes.clone();
-        }
-        let bytes = render(&self.fragments);
-        self.rendered.push((form, bytes.clone()));
-        bytes
+    /// Under which answer its bytes are kept. Without exotic names every escaping gives the same bytes,
+    /// which are then kept once.
+    pub fn kept_as(&self, wanted: Wanted, exotic_name: bool) -> Wanted {
+        if self.exotic == 0 && !exotic_name { wanted.unescaped() } else { wanted }
+    }
+
+    pub fn kept(&self, wanted: Wanted) -> Option<&Piece> {
+        self.kept.iter().find(|(known, _)| *known == wanted).map(|(_, piece)| piece)
+    }
+
+    pub fn keep(&mut self, wanted: Wanted, piece: Piece) {
+        self.kept.reserve_exact(1);
+        self.kept.push((wanted, piece));
+    }
+
+    /// Forgets the bytes kept for answers that `stays` does not name.
+    pub fn forget(&mut self, stays: impl Fn(Wanted) -> bool) {
+        self.kept.retain(|(wanted, _)| stays(*wanted));
+    }
+
+    /// How many bytes are kept.
+    pub fn kept_bytes(&self) -> usize {
+        self.kept.iter().map(|(_, piece)| piece.bytes.len()).sum()
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::coding::Coder;
+    use super::super::negotiate::{Encoding, Form};
     use super::*;
 
     fn fragment(group: u32, bytes: u32) -> Fragment {
@@ -98,14 +120,19 @@ mod tests {
 
     #[test]
     fn bytes_are_kept_until_something_changes() {
-        let form = Form::TEXT;
+        let wanted = Wanted { form: Form::TEXT, encoding: Encoding::Identity };
+        let piece = || Coder::default().piece("one".into(), Encoding::Identity);
         let mut segment = Segment::default();
         segment.add(fragment(1, 10));
-        assert_eq!(segment.rendered(form, false, |_| "one".into()), "one");
-        assert_eq!(segment.rendered(form, false, |_| unreachable!("kept")), "one");
+        assert!(segment.kept(wanted).is_none());
+        segment.keep(wanted, piece());
+        assert_eq!(segment.kept(wanted).unwrap().bytes, "one");
+        assert_eq!(segment.kept_bytes(), 3);
         segment.replace(fragment(1, SEGMENT_BYTES as u32));
-        assert!(!segment.has_room());
-        assert_eq!(segment.rendered(form, false, |_| "two".into()), "two");
+        assert!(!segment.has_room() && segment.kept(wanted).is_none());
+        segment.keep(wanted, piece());
+        segment.forget(|_| false);
+        assert!(segment.kept(wanted).is_none());
         segment.remove(1);
         assert!(segment.has_room() && segment.fragments.is_empty() && segment.bytes == 0);
     }

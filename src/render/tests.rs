@@ -3,11 +3,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
+use std::io::Read as _;
 
 use proptest::prelude::*;
 
+use super::coding::{Coder, stitch};
 use super::index::Index;
-use super::negotiate::{Escaping, Form, Format};
+use super::negotiate::{Encoding, Escaping, Form, Format, Wanted};
 use crate::clock::UnixNanos;
 use crate::format::escape;
 use crate::format::float::write_float;
@@ -16,6 +18,7 @@ use crate::model::{Families, GroupingKey, NameRules};
 use crate::parse::text;
 use crate::store::view::{GroupView, ValueView};
 use crate::store::{Mode, Store};
+use crate::telemetry::OwnFamily;
 
 #[derive(Clone, Debug)]
 enum Op {
@@ -183,9 +186,25 @@ fn sorted(exposition: &str) -> String {
     out
 }
 
+/// The exposition, held to be the same in every coding, whichever of them is asked for first.
+pub fn exposed_as(index: &mut Index, form: Form, own: &[OwnFamily]) -> Vec<u8> {
+    let mut coded = |encoding| {
+        let pieces = index.expose(Wanted { form, encoding }, own, &mut Coder::default());
+        stitch(&pieces, encoding).concat()
+    };
+    let gzip = coded(Encoding::Gzip);
+    let plain = coded(Encoding::Identity);
+    let mut gunzipped = Vec::new();
+    flate2::bufread::GzDecoder::new(&gzip[..]).read_to_end(&mut gunzipped).unwrap();
+    assert_eq!(gunzipped, plain);
+    assert_eq!(zstd::stream::decode_all(&coded(Encoding::Zstd)[..]).unwrap(), plain);
+    index.end_round();
+    plain
+}
+
 fn exposed(index: &mut Index, escaping: Escaping) -> String {
-    let slices = index.expose(Form { format: Format::Text, escaping }, &[]);
-    String::from_utf8(slices.concat()).unwrap()
+    let plain = exposed_as(index, Form { format: Format::Text, escaping }, &[]);
+    String::from_utf8(plain).unwrap()
 }
 
 fn take_feed(store: &Store, index: &mut Index) {

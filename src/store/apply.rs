@@ -217,7 +217,7 @@ impl Store {
 
     /// Records that a push to `key` was refused, creating the group if it does not exist, as the
     /// reference does. Left out where the new group's push times would be another group's.
-    fn stamp_failure(&self, key: &GroupingKey, now: UnixNanos) {
+    pub fn stamp_failure(&self, key: &GroupingKey, now: UnixNanos) {
         loop {
             if let Some(group) = self.get(key) {
                 match self.stamp(&group, now) {
@@ -244,6 +244,14 @@ impl Store {
             }
             drop(claimed);
             return;
+        }
+    }
+
+    /// Records that a push to `key` was refused if that group exists.
+    pub fn stamp_failure_if_there(&self, key: &GroupingKey, now: UnixNanos) {
+        if let Some(group) = self.get(key) {
+            // A group that is being deleted shows nothing any more.
+            let _ = self.stamp(&group, now);
         }
     }
 

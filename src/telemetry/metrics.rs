@@ -1,20 +1,223 @@
-//! Every metric of our own, declared once; per-worker counters, read at scrape.
+//! What happened, counted: the face that the rest of the gateway counts through.
+//!
+//! Every thread counts in a copy of its own ([`PerWorker`]), without locks and without sharing cache
+//! lines; a scrape adds the copies up. What is made of the counts stands in `families`.
 
-use super::OwnFamily;
+use std::collections::BTreeMap;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
-pub struct Telemetry {}
+use super::requests::RequestCounts;
+use super::slots::PerWorker;
+use super::summary::{self, Merged, Summary};
+use crate::model::Reason;
+
+/// Counters and gauges of this process. One exists, shared by all threads.
+pub struct Telemetry {
+    started: Instant,
+    workers: usize,
+    counters: PerWorker<Counters>,
+    driver: OnceLock<&'static str>,
+    store: StoreFigures,
+}
+
+/// How much the store holds, as of the last rendering.
+#[derive(Default)]
+struct StoreFigures {
+    groups: AtomicU64,
+    series: AtomicU64,
+    hidden: AtomicU64,
+}
+
+/// The methods that push.
+pub(super) const PUSH_METHODS: [&str; 2] = ["post", "put"];
+
+/// All reasons in order of their index.
+pub(super) const REASONS: [Reason; 6] = [
+    Reason::BadKey,
+    Reason::Malformed,
+    Reason::Inconsistent,
+    Reason::TooLarge,
+    Reason::UnsupportedEncoding,
+    Reason::Plugin { status: 0, mark_failed: false },
+];
+
+#[derive(Default)]
+struct Counters {
+    requests: RequestCounts,
+    /// In bytes.
+    push_sizes: [Summary; PUSH_METHODS.len()],
+    /// In nanoseconds.
+    push_durations: [Summary; PUSH_METHODS.len()],
+    refusals: [AtomicU64; REASONS.len()],
+    /// Opened less closed on this copy; below zero where connections close on another thread.
+    connections: AtomicI64,
+}
 
 impl Telemetry {
-    pub fn declared() -> &'static [OwnFamily] {
-        todo!()
+    /// For a process with `workers` threads that serve connections. Others may count as well.
+    pub fn new(workers: usize) -> Telemetry {
+        Telemetry {
+            started: Instant::now(),
+            workers,
+            counters: PerWorker::new(workers),
+            driver: OnceLock::new(),
+            store: StoreFigures::default(),
+        }
     }
 
-    pub fn count_refusal(&self, _reason: crate::model::Reason) {}
+    /// Counts a request that was answered with `code`. `handler` is a name the reference counts by
+    /// (`push`, `api/v1/status`, ...), `method` is in lower case.
+    pub fn count_request(&self, handler: &'static str, method: &'static str, code: u16) {
+        self.counters.mine().requests.count(handler, method, code);
+    }
 
-    pub fn set_store_figures(&self, _groups: u64, _series: u64, _hidden: u64) {}
+    /// Notes size and duration of an answered push. `method` is `put` or `post`; with any other it was
+    /// not a push, and nothing happens.
+    pub fn observe_push(&self, method: &'static str, size_bytes: u64, duration: Duration) {
+        let Some(method) = PUSH_METHODS.iter().position(|push| *push == method) else { return };
+        let period = summary::period_at(self.started.elapsed());
+        let counters = self.counters.mine();
+        counters.push_sizes[method].observe(period, size_bytes);
+        let nanos = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
+        counters.push_durations[method].observe(period, nanos);
+    }
 
-    /// All own families as they are now, sorted by name.
-    pub fn families(&self) -> Vec<OwnFamily> {
-        todo!()
+    /// Counts a push that was refused.
+    pub fn count_refusal(&self, reason: Reason) {
+        self.counters.mine().refusals[index_of(reason)].fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub fn connection_opened(&self) {
+        self.counters.mine().connections.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub fn connection_closed(&self) {
+        self.counters.mine().connections.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Notes what moves bytes between sockets and workers: `io_uring` or `epoll`. The first word stays.
+    pub fn set_driver(&self, driver: &'static str) {
+        self.driver.get_or_init(|| driver);
+    }
+
+    /// The driver, once the workers have found out.
+    pub fn driver(&self) -> Option<&'static str> {
+        self.driver.get().copied()
+    }
+
+    /// Notes what the store holds: groups, series over all groups, and how many of those are hidden
+    /// because another group shows the same. Meant for whoever renders, once per rendering, so that
+    /// pushes need not keep shared counters here.
+    pub fn set_store_figures(&self, groups: u64, series: u64, hidden: u64) {
+        self.store.groups.store(groups, Ordering::Relaxed);
+        self.store.series.store(series, Ordering::Relaxed);
+        self.store.hidden.store(hidden, Ordering::Relaxed);
+    }
+
+    pub fn workers(&self) -> usize {
+        self.workers
+    }
+
+    /// Time since the start.
+    pub fn uptime(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    /// Connections open now.
+    pub fn connections_open(&self) -> u64 {
+        let sum: i64 = self.counters.iter().map(|part| part.connections.load(Ordering::Relaxed)).sum();
+        // The copies are read one after the other, while connections come and go.
+        u64::try_from(sum).unwrap_or(0)
+    }
+
+    /// Groups, series and hidden series.
+    pub(super) fn store_figures(&self) -> [u64; 3] {
+        [&self.store.groups, &self.store.series, &self.store.hidden].map(|n| n.load(Ordering::Relaxed))
+    }
+
+    /// Requests by code, handler and method.
+    pub(super) fn requests(&self) -> BTreeMap<(u16, &'static str, &'static str), u64> {
+        let mut sums = BTreeMap::new();
+        for part in self.counters.iter() {
+            part.requests.add_to(&mut sums);
+        }
+        sums
+    }
+
+    pub(super) fn push_sizes(&self, method: usize) -> Merged {
+        let parts = self.counters.iter().map(|part| &part.push_sizes[method]);
+        Merged::new(parts, summary::period_at(self.started.elapsed()))
+    }
+
+    pub(super) fn push_durations(&self, method: usize) -> Merged {
+        let parts = self.counters.iter().map(|part| &part.push_durations[method]);
+        Merged::new(parts, summary::period_at(self.started.elapsed()))
+    }
+
+    pub(super) fn refusals(&self, reason: usize) -> u64 {
+        self.counters.iter().map(|part| part.refusals[reason].load(Ordering::Relaxed)).sum()
+    }
+}
+
+/// Spelled out so that a new reason does not compile before it has a place in [`REASONS`].
+fn index_of(reason: Reason) -> usize {
+    match reason {
+        Reason::BadKey => 0,
+        Reason::Malformed => 1,
+        Reason::Inconsistent => 2,
+        Reason::TooLarge => 3,
+        Reason::UnsupportedEncoding => 4,
+        Reason::Plugin { .. } => 5,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reasons_stand_where_their_index_says() {
+        for (index, reason) in REASONS.into_iter().enumerate() {
+            assert_eq!(index_of(reason), index);
+        }
+    }
+
+    #[test]
+    fn threads_count_together() {
+        let telemetry = Telemetry::new(2);
+        std::thread::scope(|scope| {
+            for _ in 0..5 {
+                scope.spawn(|| {
+                    for _ in 0..1000 {
+                        telemetry.count_request("push", "put", 200);
+                        telemetry.observe_push("put", 10, Duration::from_micros(3));
+                        telemetry.count_refusal(Reason::TooLarge);
+                        telemetry.connection_opened();
+                    }
+                });
+            }
+        });
+        for _ in 0..4999 {
+            telemetry.connection_closed();
+        }
+        assert_eq!(telemetry.requests()[&(200, "push", "put")], 5000);
+        assert_eq!(telemetry.push_sizes(1).sum, 50_000);
+        assert_eq!(telemetry.push_sizes(0).count, 0);
+        assert_eq!(telemetry.push_durations(1).sum, 15_000_000);
+        assert_eq!(telemetry.refusals(3), 5000);
+        assert_eq!(telemetry.connections_open(), 1);
+        telemetry.observe_push("delete", 10, Duration::ZERO);
+        assert_eq!(telemetry.push_sizes(0).count, 0);
+    }
+
+    #[test]
+    fn the_first_word_on_the_driver_stays() {
+        let telemetry = Telemetry::new(1);
+        assert_eq!(telemetry.driver(), None);
+        telemetry.set_driver("epoll");
+        telemetry.set_driver("io_uring");
+        assert_eq!(telemetry.driver(), Some("epoll"));
     }
 }

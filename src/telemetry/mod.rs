@@ -2,10 +2,15 @@
 
 use crate::model::MetricType;
 
+mod families;
 pub mod log;
 pub mod metrics;
 pub mod process;
+mod requests;
+mod slots;
+mod summary;
 
+pub use families::Declared;
 pub use metrics::Telemetry;
 
 /// One of our own metric families as it is at a scrape, ready to be merged into the exposition.

@@ -86,6 +86,11 @@ pub(super) struct Assembly<'b, 's> {
     line_labels: usize,
     /// How many of them are in the line's index.
     line_indexed: usize,
+    /// The labels of the series that the line before led to.
+    last_labels: Span,
+    /// Whether the current line has begun with just their names, all of them bare.
+    is_like_last_line: bool,
+    is_guessing: bool,
     series_interleave: bool,
     parts_interleave: bool,
     has_float_counts: bool,
@@ -99,6 +104,9 @@ impl<'b, 's> Assembly<'b, 's> {
             scratch,
             line_labels: 0,
             line_indexed: 0,
+            last_labels: Span::default(),
+            is_like_last_line: true,
+            is_guessing: true,
             series_interleave: false,
             parts_interleave: false,
             has_float_counts: false,
@@ -180,6 +188,7 @@ impl<'b, 's> Assembly<'b, 's> {
     pub(super) fn begin_line(&mut self) {
         self.line_labels = self.into.labels.len();
         self.line_indexed = 0;
+        self.is_like_last_line = self.is_guessing;
     }
 
     pub(super) fn line_labels(&self) -> &[Label<'b>] {
@@ -210,14 +219,39 @@ impl<'b, 's> Assembly<'b, 's> {
         index.find(hash_of(name), |position| labels[position as usize].name == name).is_some()
     }
 
+    /// The name that comes next if this line has the labels of the line before, else nothing. It is a
+    /// bare name.
+    #[inline]
+    pub(super) fn guessed_label(&self) -> &str {
+        let next = self.last_labels.start as usize + self.into.labels.len() - self.line_labels;
+        if self.is_like_last_line && next < self.last_labels.end as usize {
+            &self.into.labels[next].name
+        } else {
+            ""
+        }
+    }
+
+    /// From here on, a label's name may be one that only quotes can spell.
+    pub(super) fn stop_guessing(&mut self) {
+        self.is_guessing = false;
+        self.is_like_last_line = false;
+    }
+
     /// Whether the current line has as many labels as a series may carry.
     #[inline]
     pub(super) fn line_is_full(&self) -> bool {
         self.into.labels.len() - self.line_labels == SERIES_LABELS_MAX
     }
 
-    #[inline]
+    /// Adds a label whose name stood bare and was [guessed](Self::guessed_label) or not.
+    #[inline(always)]
+    pub(super) fn push_plain_label(&mut self, name: &'b str, value: &'b str, is_guessed: bool) {
+        self.is_like_last_line &= is_guessed;
+        self.into.labels.push(Label { name: Cow::Borrowed(name), value: Cow::Borrowed(value) });
+    }
+
     pub(super) fn push_label(&mut self, name: Cow<'b, str>, value: Cow<'b, str>) {
+        self.is_like_last_line = false;
         self.into.labels.push(Label { name, value });
     }
 
@@ -250,6 +284,7 @@ impl<'b, 's> Assembly<'b, 's> {
                 (series, self.add_to(series, target, bound, value)?)
             }
         };
+        self.last_labels = self.into.series[series as usize].labels;
         if !self.into.timestamped {
             self.into.samples.push(SampleSpan { start: text.start, end: text.end, series, field });
         }

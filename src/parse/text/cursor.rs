@@ -7,7 +7,7 @@ use std::borrow::Cow;
 
 use super::error::{ErrorKind, Fault};
 use crate::format::quote::quoted;
-use crate::parse::scan::{self, BLANK, DIGIT, LETTER, LINE_FEED};
+use crate::parse::scan::{self, BLANK, COLON, DIGIT, LETTER, LINE_FEED};
 
 pub(super) struct Cursor<'b> {
     body: &'b [u8],
@@ -22,6 +22,13 @@ pub(super) enum Name<'b> {
     Bare(&'b str),
     /// At least partly in quotes: any bytes, maybe none.
     Quoted(Cow<'b, [u8]>),
+}
+
+/// See [`Cursor::plain_label`].
+pub(super) struct PlainLabel<'b> {
+    pub(super) name: &'b str,
+    pub(super) value: &'b str,
+    pub(super) is_guessed: bool,
 }
 
 impl Name<'_> {
@@ -117,6 +124,46 @@ impl<'b> Cursor<'b> {
                 None => Cow::Borrowed(&self.body[start..self.at - 1]),
             });
         }
+    }
+
+    /// Consumes the bare name `name` if it stands here and ends here.
+    #[inline]
+    pub(super) fn take_bare_name(&mut self, name: &str) -> bool {
+        let rest = self.rest();
+        let is_here = rest.starts_with(name.as_bytes())
+            && rest
+                .get(name.len())
+                .is_some_and(|&byte| !scan::is(byte, LETTER | DIGIT | COLON) && byte != b'"');
+        self.at += if is_here { name.len() } else { 0 };
+        is_here
+    }
+
+    /// Consumes a label if it is spelled as most are: a bare name, no blanks, no escapes, and a comma or
+    /// brace behind it, which stays. `guess` is a bare name that is likely to come, or empty.
+    #[inline]
+    pub(super) fn plain_label(&mut self, guess: &str) -> Option<PlainLabel<'b>> {
+        let text = self.text?;
+        let rest = self.rest();
+        let is_guessed =
+            !guess.is_empty() && rest.starts_with(guess.as_bytes()) && rest.get(guess.len()) == Some(&b'=');
+        let name_len = if is_guessed {
+            guess.len()
+        } else if scan::is(*rest.first()?, LETTER) {
+            scan::run(rest, LETTER | DIGIT)
+        } else {
+            return None;
+        };
+        let value = rest.get(name_len..)?.strip_prefix(b"=\"")?;
+        let value_len = scan::quoted_run(value);
+        let [b'"', b',' | b'}', ..] = value[value_len..] else { return None };
+        let value_start = self.at + name_len + 2;
+        let label = PlainLabel {
+            name: text.get(self.at..self.at + name_len)?,
+            value: text.get(value_start..value_start + value_len)?,
+            is_guessed,
+        };
+        self.at = value_start + value_len + 1;
+        Some(label)
     }
 
     /// The name that begins here, if one does. `extra` are classes beyond those of a label name.

@@ -25,6 +25,7 @@ pub use error::{ErrorKind, ParseError};
 use self::assemble::{Assembly, Scratch};
 use self::cursor::{Cursor, Name};
 use self::error::Fault;
+use self::sample::RecentNames;
 use crate::format::quote::quoted;
 use crate::limits::DECODED_BYTES_MAX;
 use crate::model::{Families, NameRules};
@@ -73,7 +74,7 @@ fn lines<'b>(
     assembly: &mut Assembly<'b, '_>,
     names: NameRules,
 ) -> Result<(), (usize, Fault)> {
-    let mut last_name = None;
+    let mut recent = RecentNames::default();
     loop {
         let start = cursor.at;
         cursor.skip_blanks();
@@ -88,7 +89,7 @@ fn lines<'b>(
                 cursor.at += 1;
                 comment::comment(cursor, assembly, names)
             }
-            first => sample::sample(first, cursor, assembly, names, &mut last_name),
+            first => sample::sample(first, cursor, assembly, names, &mut recent),
         };
         line.map_err(|fault| (start, fault))?;
     }
@@ -116,5 +117,9 @@ fn legal_text(
     if is_legal(&text) { Ok(text) } else { Err(fault(text.as_bytes())) }
 }
 
+#[cfg(test)]
+mod compared;
+#[cfg(test)]
+mod naive;
 #[cfg(test)]
 mod tests;

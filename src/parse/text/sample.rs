@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 
 use super::assemble::{Assembly, Target};
-use super::cursor::{Cursor, Name};
+use super::cursor::{Cursor, Name, PlainLabel};
 use super::error::{ErrorKind, Fault};
 use super::{legal_metric_name, legal_text};
 use crate::format::float::parse_float;
@@ -15,8 +15,37 @@ use crate::limits::LABEL_VALUE_BYTES_MAX;
 use crate::model::{MetricType, NameRules, Span};
 use crate::parse::scan::COLON;
 
-/// The bare name in front of the last sample, and where it led.
-pub(super) type LastName<'b> = Option<(&'b str, Target)>;
+/// The bare names that last stood in front of a sample, and where they led. A name leads to the same
+/// family for the rest of the body once a sample has it, since that family then has its type.
+///
+/// Four, because the lines of a histogram go round three names.
+#[derive(Default)]
+pub(super) struct RecentNames<'b> {
+    names: [Option<(&'b str, Target)>; 4],
+    last: usize,
+}
+
+impl<'b> RecentNames<'b> {
+    /// Consumes a recent name if one stands here.
+    #[inline]
+    fn take(&mut self, cursor: &mut Cursor<'b>) -> Option<Target> {
+        for age in 0..self.names.len() {
+            let position = (self.last + age) % self.names.len();
+            if let Some((name, target)) = self.names[position]
+                && cursor.take_bare_name(name)
+            {
+                self.last = position;
+                return Some(target);
+            }
+        }
+        None
+    }
+
+    fn remember(&mut self, name: &'b str, target: Target) {
+        self.last = (self.last + self.names.len() - 1) % self.names.len();
+        self.names[self.last] = Some((name, target));
+    }
+}
 
 /// Reads the sample line that begins here with `first`, and its line feed.
 #[inline]
@@ -25,7 +54,7 @@ pub(super) fn sample<'b>(
     cursor: &mut Cursor<'b>,
     assembly: &mut Assembly<'b, '_>,
     names: NameRules,
-    last_name: &mut LastName<'b>,
+    recent: &mut RecentNames<'b>,
 ) -> Result<(), Fault> {
     assembly.begin_line();
     let mut line = Line { cursor, assembly, names, target: None, bound: f64::NAN };
@@ -34,7 +63,7 @@ pub(super) fn sample<'b>(
         line.labels(true)?;
         line.cursor.skip_blanks();
     } else {
-        line.name(last_name)?;
+        line.name(recent)?;
         line.cursor.skip_blanks();
         if line.cursor.peek()? == b'{' {
             line.cursor.at += 1;
@@ -66,14 +95,12 @@ fn bound_label(kind: MetricType) -> Option<&'static str> {
 
 impl<'b> Line<'_, 'b, '_> {
     #[inline]
-    fn name(&mut self, last_name: &mut LastName<'b>) -> Result<(), Fault> {
-        let name = self.cursor.name(COLON, ErrorKind::LineFeedInMetricName)?;
-        if let (Name::Bare(bare), Some((last, target))) = (&name, &last_name)
-            && bare == last
-        {
-            self.target = Some(*target);
+    fn name(&mut self, recent: &mut RecentNames<'b>) -> Result<(), Fault> {
+        self.target = recent.take(self.cursor);
+        if self.target.is_some() {
             return Ok(());
         }
+        let name = self.cursor.name(COLON, ErrorKind::LineFeedInMetricName)?;
         if name.is_empty() {
             return Err(Box::new(ErrorKind::NoMetricName));
         }
@@ -81,13 +108,23 @@ impl<'b> Line<'_, 'b, '_> {
         let target = self.assembly.resolve(legal_metric_name(name, self.names)?)?;
         self.assembly.settle_type(target);
         self.target = Some(target);
-        *last_name = bare.map(|bare| (bare, target));
+        if let Some(bare) = bare {
+            recent.remember(bare, target);
+        }
         Ok(())
     }
 
     /// Reads from behind the opening brace to behind the closing one.
     fn labels(&mut self, is_name_inside: bool) -> Result<(), Fault> {
         loop {
+            if let Some(label) = self.cursor.plain_label(self.assembly.guessed_label()) {
+                self.plain_label(label)?;
+                if self.cursor.peek()? == b'}' {
+                    break;
+                }
+                self.cursor.at += 1;
+                continue;
+            }
             self.cursor.skip_blanks();
             if self.cursor.peek()? == b'}' {
                 break;
@@ -122,11 +159,11 @@ impl<'b> Line<'_, 'b, '_> {
     /// Reads from behind the equals sign up to the comma or brace.
     #[inline]
     fn label(&mut self, name: Name<'b>) -> Result<(), Fault> {
+        if let Name::Quoted(_) = name {
+            self.assembly.stop_guessing();
+        }
         let name = self.legal_label_name(name)?;
-        let is_bound = match self.target {
-            Some(target) => bound_label(target.kind).is_some_and(|label| label == name),
-            None => name == "le" || name == "quantile",
-        };
+        let is_bound = self.is_bound(&name);
         if !is_bound && self.assembly.line_has(&name) {
             return Err(self.fault(ErrorKind::DuplicateLabelName));
         }
@@ -137,23 +174,58 @@ impl<'b> Line<'_, 'b, '_> {
         }
         let value =
             self.cursor.label_value()?.map_err(|bytes| Box::new(ErrorKind::LabelValue(quoted(&bytes))))?;
-        if value.len() > LABEL_VALUE_BYTES_MAX {
-            return Err(Box::new(ErrorKind::LabelValueTooLong(quoted(name.as_bytes()))));
-        }
-        if let (true, Some(target)) = (is_bound, self.target) {
-            self.bound = bound(target, &value)?;
-        }
+        self.check_size(&name, &value)?;
+        let own_bound = match self.target {
+            Some(target) if is_bound => Some(bound(target, &value)?),
+            _ => None,
+        };
         self.cursor.skip_blanks();
         if !matches!(self.cursor.peek()?, b',' | b'}') {
             return Err(Box::new(ErrorKind::EndOfLabelValue(quoted(value.as_bytes()))));
         }
-        if is_bound && self.target.is_some() {
+        match own_bound {
+            Some(bound) => self.bound = bound,
+            None => self.assembly.push_label(name, value),
+        }
+        Ok(())
+    }
+
+    #[inline(always)]
+    fn plain_label(&mut self, label: PlainLabel<'b>) -> Result<(), Fault> {
+        if !label.is_guessed && label.name == "__name__" {
+            return Err(Box::new(ErrorKind::ReservedLabelName));
+        }
+        let is_bound = self.is_bound(label.name);
+        // The labels so far are those of the line before, whose names differ from each other.
+        if !is_bound && !label.is_guessed && self.assembly.line_has(label.name) {
+            return Err(self.fault(ErrorKind::DuplicateLabelName));
+        }
+        self.check_size(label.name, label.value)?;
+        if let (true, Some(target)) = (is_bound, self.target) {
+            self.bound = bound(target, label.value)?;
             return Ok(());
+        }
+        self.assembly.push_plain_label(label.name, label.value, label.is_guessed);
+        Ok(())
+    }
+
+    /// Whether a label is a sample's bound, or may turn out to be.
+    #[inline]
+    fn is_bound(&self, name: &str) -> bool {
+        match self.target {
+            Some(target) => bound_label(target.kind).is_some_and(|label| label == name),
+            None => name == "le" || name == "quantile",
+        }
+    }
+
+    #[inline]
+    fn check_size(&self, name: &str, value: &str) -> Result<(), Fault> {
+        if value.len() > LABEL_VALUE_BYTES_MAX {
+            return Err(Box::new(ErrorKind::LabelValueTooLong(quoted(name.as_bytes()))));
         }
         if self.assembly.line_is_full() {
             return Err(self.fault(ErrorKind::TooManyLabels));
         }
-        self.assembly.push_label(name, value);
         Ok(())
     }
 

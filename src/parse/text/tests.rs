@@ -452,6 +452,13 @@ fn every_cut_but_between_lines_is_an_early_end() {
 }
 
 #[test]
+fn a_name_that_needs_quotes_is_not_taken_without() {
+    let body = b"x{\"a b\"=\"1\"} 1\nx{a b=\"1\"} 1\n";
+    let text = "text format parsing error in line 2: expected '=' after label name, found 'b'";
+    assert_eq!(read(body, Utf8), Err(text.into()));
+}
+
+#[test]
 fn limits_are_kept_and_named() {
     let refused = |body: String| {
         let error = parse(body.as_bytes(), Legacy, Families::default()).unwrap_err();
@@ -463,10 +470,11 @@ fn limits_are_kept_and_named() {
         refused(format!("x{{{}}} 1\n", labels(SERIES_LABELS_MAX + 1))),
         (Reason::TooLarge, "more than 256 labels for metric \"x\"".into())
     );
-    assert_eq!(
-        refused(format!("x{{{}l7=\"v\"}} 1\n", labels(100))),
-        (Reason::Malformed, "duplicate label names for metric \"x\"".into())
-    );
+    for twice in [0, 15, 16, 17, 18, 50, 99] {
+        let body = format!("x{{{0}}} 1\nx{{m=\"\",{0}l{twice}=\"v\"}} 1\n", labels(100));
+        let text = "duplicate label names for metric \"x\"";
+        assert_eq!(refused(body), (Reason::Malformed, text.into()), "{twice}");
+    }
     let value = "v".repeat(LABEL_VALUE_BYTES_MAX);
     assert!(read(format!("x{{a=\"{value}\"}} 1\n").as_bytes(), Legacy).is_ok());
     assert_eq!(

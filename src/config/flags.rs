@@ -1,0 +1,391 @@
+//! The flag table: every flag with its default, its meaning and what setting it does.
+//!
+//! The only place a flag is described. Parsing, `--help`, the man page, shell completions, the status
+//! page and `/api/v1/status` all read it. Order is the order of `--help`, which for the reference's own
+//! flags is the reference's.
+
+use super::Limits;
+use super::duration::GoDuration;
+use super::url;
+
+/// One command line flag.
+#[derive(Debug)]
+pub struct Flag {
+    /// Without dashes, spelled the way Prometheus projects spell flags.
+    pub name: &'static str,
+    pub short: Option<char>,
+    pub kind: Kind,
+    /// As it would be typed.
+    pub default: &'static str,
+    /// One sentence or two, for `--help`.
+    pub help: &'static str,
+    pub section: Section,
+    pub role: Role,
+}
+
+/// How a flag takes its value and how help shows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Takes no value; has a `--no-` form.
+    Switch,
+    /// Help shows the default in quotes.
+    Text,
+    /// Help shows the default bare.
+    Word,
+    /// May be given several times, and then holds several values.
+    List,
+    /// Has no default; help shows this in its place.
+    Placeholder(&'static str),
+}
+
+/// Under which heading `--help-long` and the man page show a flag.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Section {
+    General,
+    Web,
+    Persistence,
+    Push,
+    Log,
+    Limits,
+}
+
+impl Section {
+    pub const ALL: [Section; 6] =
+        [Section::General, Section::Web, Section::Push, Section::Persistence, Section::Log, Section::Limits];
+
+    pub fn title(self) -> &'static str {
+        match self {
+            Section::General => "General",
+            Section::Web => "Web server",
+            Section::Persistence => "Persistence",
+            Section::Push => "Pushes",
+            Section::Log => "Logging",
+            Section::Limits => "Limits",
+        }
+    }
+}
+
+/// What a flag is for.
+#[derive(Clone, Copy, Debug)]
+pub enum Role {
+    /// Prints something instead of serving.
+    Action(Action),
+    /// Changes a setting. `show` gives the value back as the API and the page show it.
+    Setting { set: fn(&mut Draft, &str) -> Result<(), String>, show: fn(&Draft) -> String },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    Help,
+    HelpLong,
+    HelpMan,
+    CompletionBash,
+    CompletionZsh,
+    Version,
+}
+
+impl Flag {
+    pub fn is_switch(&self) -> bool {
+        self.kind == Kind::Switch
+    }
+
+    /// Hidden flags work but are not listed.
+    pub fn is_hidden(&self) -> bool {
+        use Action::{CompletionBash, CompletionZsh, HelpLong, HelpMan};
+        matches!(self.role, Role::Action(HelpLong | HelpMan | CompletionBash | CompletionZsh))
+    }
+}
+
+/// Least severe events that are logged.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LogLevel {
+    Debug,
+    #[default]
+    Info,
+    Warn,
+    Error,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LogFormat {
+    #[default]
+    Logfmt,
+    Json,
+}
+
+/// The settings while the command line is read: each checked by itself, not yet against the others.
+#[derive(Debug, Default)]
+pub struct Draft {
+    pub systemd_socket: bool,
+    pub listen: Vec<String>,
+    pub config_file: String,
+    pub telemetry_path: String,
+    pub external_url: String,
+    pub external_path: String,
+    pub route_prefix: String,
+    pub lifecycle: bool,
+    pub admin_api: bool,
+    pub persistence_file: String,
+    pub persistence_interval: i64,
+    pub disable_consistency_check: bool,
+    pub utf8_names: bool,
+    pub log_level: LogLevel,
+    pub log_format: LogFormat,
+    pub workers: usize,
+    pub limits: Limits,
+}
+
+const fn action(name: &'static str, action: Action, help: &'static str) -> Flag {
+    let short = if matches!(action, Action::Help) { Some('h') } else { None };
+    let (kind, section, role) = (Kind::Switch, Section::General, Role::Action(action));
+    Flag { name, short, kind, default: "false", help, section, role }
+}
+
+macro_rules! switch {
+    ($name:literal, $section:ident, $field:ident, $help:literal) => {
+        Flag {
+            name: $name,
+            short: None,
+            kind: Kind::Switch,
+            default: "false",
+            help: $help,
+            section: Section::$section,
+            role: Role::Setting {
+                set: |draft, value| {
+                    draft.$field = value == "true";
+                    Ok(())
+                },
+                show: |draft| draft.$field.to_string(),
+            },
+        }
+    };
+}
+
+macro_rules! setting {
+    ($name:literal, $section:ident, $kind:expr, $default:expr, $help:expr,
+     set: $set:expr, show: $show:expr) => {{
+        use Kind::*;
+        Flag {
+            name: $name,
+            short: None,
+            kind: $kind,
+            default: $default,
+            help: $help,
+            section: Section::$section,
+            role: Role::Setting { set: $set, show: $show },
+        }
+    }};
+}
+
+macro_rules! text {
+    ($name:literal, $section:ident, $field:ident, $default:literal, $help:literal) => {
+        setting!($name, $section, Text, $default, $help,
+            set: |draft, value| {
+                draft.$field = value.to_owned();
+                Ok(())
+            },
+            show: |draft| draft.$field.clone())
+    };
+}
+
+macro_rules! size {
+    ($name:literal, $field:ident, $default:literal, $help:literal) => {
+        setting!($name, Limits, Word, $default, $help,
+            set: |draft, value| {
+                draft.limits.$field = whole_number(concat!("--", $name), value, 1)?;
+                Ok(())
+            },
+            show: |draft| draft.limits.$field.to_string())
+    };
+}
+
+macro_rules! deadline {
+    ($name:literal, $field:ident, $default:literal, $help:literal) => {
+        setting!($name, Limits, Word, $default, $help,
+            set: |draft, value| {
+                let nanos = GoDuration::parse(value)?.0;
+                if nanos <= 0 {
+                    return Err(format!(concat!("--", $name, " must be longer than zero, got {}"), value));
+                }
+                draft.limits.$field = std::time::Duration::from_nanos(nanos.unsigned_abs());
+                Ok(())
+            },
+            show: |draft| {
+                GoDuration(i64::try_from(draft.limits.$field.as_nanos()).unwrap_or(i64::MAX)).to_string()
+            })
+    };
+}
+
+/// All flags, in the order of `--help`.
+pub static FLAGS: &[Flag] = &[
+    action("help", Action::Help, "Print this help (--help-long and --help-man print more)."),
+    action("help-long", Action::HelpLong, "Print the help by sections."),
+    action("help-man", Action::HelpMan, "Print a man page."),
+    action("completion-script-bash", Action::CompletionBash, "Print a completion script for bash."),
+    action("completion-script-zsh", Action::CompletionZsh, "Print a completion script for zsh."),
+    switch!("web.systemd-socket", Web, systemd_socket, "Take the listeners from systemd. Not supported yet."),
+    setting!("web.listen-address", Web, List, ":9091",
+        "Address to listen on. Give it again to listen on several; leave it empty for any free port.",
+        set: |draft, value| {
+            if value.starts_with("vsock://") {
+                return Err(format!("--web.listen-address: vsock is not supported yet: {value}"));
+            }
+            draft.listen.push(value.to_owned());
+            Ok(())
+        },
+        show: |draft| draft.listen.join(",")),
+    text!(
+        "web.config.file",
+        Web,
+        config_file,
+        "",
+        "File that configures TLS and authentication. Not supported yet."
+    ),
+    text!(
+        "web.telemetry-path",
+        Web,
+        telemetry_path,
+        "/metrics",
+        "Path under which metrics are scraped. Pushes stay under /metrics."
+    ),
+    setting!("web.external-url", Web, Placeholder("URL"), "",
+        "URL under which the gateway is reached from outside, such as behind a proxy. Its path is the default of the route prefix and stands in front of links.",
+        set: |draft, value| {
+            draft.external_path = url::path_of(value)?;
+            draft.external_url = value.to_owned();
+            Ok(())
+        },
+        show: |draft| draft.external_url.clone()),
+    text!(
+        "web.route-prefix",
+        Web,
+        route_prefix,
+        "",
+        "Prefix of all routes. Without it, the path of the external URL."
+    ),
+    switch!("web.enable-lifecycle", Web, lifecycle, "Allow shutdown by PUT or POST to /-/quit."),
+    switch!(
+        "web.enable-admin-api",
+        Web,
+        admin_api,
+        "Allow deleting all groups by PUT to /api/v1/admin/wipe."
+    ),
+    text!(
+        "persistence.file",
+        Persistence,
+        persistence_file,
+        "",
+        "Where groups are kept across restarts. Not supported yet: groups are kept in memory only."
+    ),
+    setting!("persistence.interval", Persistence, Word, "5m",
+        "Shortest time between two saves. Without effect as long as nothing is saved.",
+        set: |draft, value| {
+            draft.persistence_interval = GoDuration::parse(value)?.0;
+            Ok(())
+        },
+        show: |draft| GoDuration(draft.persistence_interval).to_string()),
+    switch!(
+        "push.disable-consistency-check",
+        Push,
+        disable_consistency_check,
+        "Accept pushes unchecked. DANGEROUS: one bad push can then make every scrape fail in Prometheus."
+    ),
+    switch!("push.enable-utf8-names", Push, utf8_names, "Accept metric and label names in any UTF-8."),
+    setting!("log.level", Log, Word, "info",
+        "Log events of this severity and above. One of: debug, info, warn, error.",
+        set: |draft, value| {
+            draft.log_level = match value.to_lowercase().as_str() {
+                "debug" => LogLevel::Debug,
+                "info" => LogLevel::Info,
+                "warn" => LogLevel::Warn,
+                "error" => LogLevel::Error,
+                _ => return Err(format!("unrecognized log level {value}")),
+            };
+            Ok(())
+        },
+        show: |draft| format!("{:?}", draft.log_level).to_lowercase()),
+    setting!("log.format", Log, Word, "logfmt",
+        "Form of log lines. One of: logfmt, json.",
+        set: |draft, value| {
+            draft.log_format = match value {
+                "logfmt" => LogFormat::Logfmt,
+                "json" => LogFormat::Json,
+                _ => return Err(format!("unrecognized log format {value}")),
+            };
+            Ok(())
+        },
+        show: |draft| format!("{:?}", draft.log_format).to_lowercase()),
+    setting!("web.workers", Web, Word, "0",
+        "Threads that serve connections. 0 stands for one per core available to the process.",
+        set: |draft, value| {
+            draft.workers = whole_number("--web.workers", value, 0)?;
+            Ok(())
+        },
+        show: |draft| draft.workers.to_string()),
+    size!("limit.body-bytes", body_bytes, "67108864", "Largest request body as sent, in bytes."),
+    size!("limit.decoded-bytes", decoded_bytes, "134217728", "Largest request body once decoded, in bytes."),
+    size!("limit.connections", connections, "16384", "Most connections open at once."),
+    size!(
+        "limit.exposition-cache",
+        exposition_cache,
+        "1073741824",
+        "Most bytes of rendered and compressed metrics kept ready for scrapes."
+    ),
+    deadline!(
+        "limit.head-deadline",
+        head_deadline,
+        "10s",
+        "Longest wait for a whole request head, from its first byte."
+    ),
+    deadline!("limit.body-deadline", body_deadline, "1m", "Longest wait for a whole request body."),
+    deadline!("limit.idle-deadline", idle_deadline, "5m", "Longest quiet time of a connection kept open."),
+    deadline!(
+        "limit.write-deadline",
+        write_deadline,
+        "30s",
+        "Longest wait for a client to take the next piece of an answer."
+    ),
+    action("version", Action::Version, "Print the version and what the binary was built from."),
+];
+
+fn whole_number(name: &str, value: &str, least: usize) -> Result<usize, String> {
+    match value.parse() {
+        Ok(number) if number >= least => Ok(number),
+        _ => Err(format!("{name} must be a whole number of at least {least}, got {value:?}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_default_is_accepted_and_every_help_is_sentences() {
+        for flag in FLAGS {
+            if let Role::Setting { set, .. } = flag.role {
+                set(&mut Draft::default(), flag.default).unwrap();
+            }
+            assert!(flag.help.ends_with('.'), "--{}", flag.name);
+            assert!(flag.help.starts_with(char::is_uppercase), "--{}", flag.name);
+        }
+    }
+
+    #[test]
+    fn names_are_unique_and_none_looks_like_a_negation() {
+        for (at, flag) in FLAGS.iter().enumerate() {
+            assert!(!flag.name.starts_with("no-"), "{}", flag.name);
+            assert!(FLAGS[..at].iter().all(|other| other.name != flag.name), "{}", flag.name);
+        }
+    }
+
+    #[test]
+    fn limits_default_to_the_constants() {
+        let mut draft = Draft { limits: Limits { body_bytes: 0, ..Limits::default() }, ..Draft::default() };
+        for flag in FLAGS {
+            if let Role::Setting { set, .. } = flag.role {
+                set(&mut draft, flag.default).unwrap();
+            }
+        }
+        assert_eq!(draft.limits, Limits::default());
+    }
+}

@@ -1,0 +1,41 @@
+//! What bounds a connection, as values: the constants of `limits` in service, shorter ones in tests.
+
+use std::time::Duration;
+
+use crate::limits;
+
+/// The bounds of every connection of a worker.
+#[derive(Clone, Debug)]
+pub struct HttpConfig {
+    /// For a whole head, from its first byte.
+    pub head_deadline: Duration,
+    /// For a whole body, from the end of its head.
+    pub body_deadline: Duration,
+    /// For the client to take the next piece of an answer.
+    pub write_deadline: Duration,
+    /// For the next request on a quiet connection.
+    pub idle_deadline: Duration,
+    /// For the rest of a refused request.
+    pub linger_deadline: Duration,
+    /// For requests in flight once the server stops.
+    pub drain_deadline: Duration,
+    /// Largest body as sent.
+    pub body_bytes_max: usize,
+    /// Most connections at once over all workers; fewer if the process may not open as many descriptors.
+    pub connections_max: usize,
+}
+
+impl Default for HttpConfig {
+    fn default() -> HttpConfig {
+        HttpConfig {
+            head_deadline: limits::HEAD_DEADLINE,
+            body_deadline: limits::BODY_DEADLINE,
+            write_deadline: limits::WRITE_DEADLINE,
+            idle_deadline: limits::IDLE_DEADLINE,
+            linger_deadline: limits::LINGER_DEADLINE,
+            drain_deadline: limits::DRAIN_DEADLINE,
+            body_bytes_max: limits::BODY_BYTES_MAX,
+            connections_max: limits::CONNECTIONS_MAX,
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! One connection: requests in, answers out, in order.
+//!
+//! Everything that is already in the buffer is answered before anything is written, and nothing is read
+//! before it is written. A request with broken framing is the connection's last; a refused one is not.
+
+use bytes::Bytes;
+use monoio::io::{AsyncReadRent, AsyncWriteRent};
+
+use crate::limits::ANSWER_BATCH_BYTES;
+
+use super::config::HttpConfig;
+use super::head::{BodyLength, Expect, Framing, Head};
+use super::input::{NoBody, NoHead, Wire};
+use super::response::Answer;
+use super::service::{BodyFault, Next, Service};
+use super::watch::{Slot, Watch};
+
+/// How a connection goes on after a request.
+enum After {
+    NextRequest,
+    Close,
+    /// Close, but unread bytes may be under way.
+    Linger,
+    /// The client is gone: nothing can be written.
+    Gone,
+}
+
+/// Serves a connection until it ends.
+pub async fn serve<S, H>(stream: S, slot: &Slot, watch: &Watch, config: &HttpConfig, service: &H)
+where
+    S: AsyncReadRent + AsyncWriteRent,
+    H: Service,
+{
+    let mut wire = Wire::new(stream, slot, watch, config);
+    let after = loop {
+        match request(&mut wire, service).await {
+            After::NextRequest => {}
+            after => break after,
+        }
+    };
+    if matches!(after, After::Gone) || wire.flush().await.is_err() {
+        return;
+    }
+    if matches!(after, After::Linger) || wire.has_input() {
+        wire.linger().await;
+    }
+}
+
+async fn request<S, H>(wire: &mut Wire<'_, S>, service: &H) -> After
+where
+    S: AsyncReadRent + AsyncWriteRent,
+    H: Service,
+{
+    let head = match wire.head().await {
+        Ok(head) => head,
+        Err(NoHead::Over) => return After::Gone,
+        Err(NoHead::Bad(error)) => {
+            wire.out.push_head_error(error);
+            return After::Linger;
+        }
+    };
+    wire.slot.work();
+    let begun = Head::parse(&head, |head| {
+        let next = match head.framing.expect {
+            Expect::Unknown => Next::Answer(Answer::empty(417).closing()),
+            _ => service.begin(head),
+        };
+        (head.framing, next)
+    });
+    drop(head);
+    let (framing, next) = match begun {
+        Ok(begun) => begun,
+        Err(error) => {
+            wire.out.push_head_error(error);
+            return After::Linger;
+        }
+    };
+    match next {
+        Next::Answer(answer) => match read_past(wire, &framing).await {
+            Ok(true) => reply(wire, answer, &framing).await,
+            Ok(false) => last_reply(wire, answer, &framing),
+            Err(NoBody::Fault(fault)) => last_reply(wire, fault.answer(), &framing),
+            Err(NoBody::Over) => After::Gone,
+        },
+        Next::Bodiless(waiting) => match read_past(wire, &framing).await {
+            Ok(whole) => {
+                wire.slot.work();
+                let answer = service.finish(waiting, Bytes::new()).await;
+                if whole { reply(wire, answer, &framing).await } else { last_reply(wire, answer, &framing) }
+            }
+            Err(NoBody::Fault(fault)) => last_reply(wire, service.broken(waiting, fault), &framing),
+            Err(NoBody::Over) => After::Gone,
+        },
+        Next::Body(waiting) => {
+            let ask_first = framing.expect == Expect::Continue && !framing.http10;
+            match wire.body(framing.body, ask_first).await {
+                Ok(body) => {
+                    wire.slot.work();
+                    let answer = service.finish(waiting, body).await;
+                    reply(wire, answer, &framing).await
+                }
+                Err(NoBody::Fault(fault)) => last_reply(wire, service.broken(waiting, fault), &framing),
+                Err(NoBody::Over) => {
+                    service.broken(waiting, BodyFault::EndedEarly);
+                    After::Gone
+                }
+            }
+        }
+    }
+}
+
+/// Reads past a body; false if it is not read to its end, so that the connection must end. A client
+/// that waits to be asked for its body is not asked.
+async fn read_past<S>(wire: &mut Wire<'_, S>, framing: &Framing) -> Result<bool, NoBody>
+where
+    S: AsyncReadRent + AsyncWriteRent,
+{
+    if framing.body == BodyLength::Known(0) {
+        return Ok(true);
+    }
+    if framing.expect != Expect::Nothing {
+        return Ok(false);
+    }
+    wire.discard(framing.body).await
+}
+
+async fn reply<S>(wire: &mut Wire<'_, S>, answer: Answer, framing: &Framing) -> After
+where
+    S: AsyncReadRent + AsyncWriteRent,
+{
+    let close = answer.close || !framing.keep_alive || wire.watch.is_stopping();
+    wire.out.push(answer, framing, close, &wire.watch.date());
+    if close {
+        After::Close
+    } else if wire.out.len() >= ANSWER_BATCH_BYTES && wire.flush().await.is_err() {
+        After::Gone
+    } else {
+        After::NextRequest
+    }
+}
+
+fn last_reply<S>(wire: &mut Wire<'_, S>, answer: Answer, framing: &Framing) -> After {
+    wire.out.push(answer, framing, true, &wire.watch.date());
+    After::Linger
+}

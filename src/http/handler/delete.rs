@@ -1,0 +1,44 @@
+//! DELETE of a group.
+
+use crate::clock::Now;
+use crate::gateway::{Gateway, push_path};
+use crate::http::head::Head;
+use crate::http::Answer;
+use crate::http::route::PushPath;
+use crate::http::service::Next;
+use crate::http::status;
+use crate::model::{GroupingKey, RequestFacts};
+
+use super::Waiting;
+
+/// Refuses a path that spells no group.
+pub fn begin(gateway: &Gateway, head: &Head<'_>, path: &PushPath<'_>) -> Next<Waiting> {
+    let names = gateway.settings().names;
+    match push_path::grouping_key(path.job, path.job_is_base64, path.rest, names) {
+        Ok(key) => Next::Bodiless(Waiting::Delete(key, super::request::facts(gateway, head))),
+        Err(refusal) => Next::Answer(counted(gateway, status::refused(&refusal))),
+    }
+}
+
+/// Deletes. The answer is the same whether the group was there or not.
+pub fn finish(gateway: &Gateway, key: &GroupingKey, request: Option<Box<RequestFacts>>) -> Answer {
+    let answer = match request {
+        None => {
+            gateway.delete(key);
+            Answer::empty(202)
+        }
+        Some(request) => match gateway.delete_with(key, *request, Now::read()) {
+            Err(refusal) => status::refused(&refusal),
+            Ok(passed) => passed
+                .headers()
+                .into_iter()
+                .fold(Answer::empty(202), |answer, (name, value)| answer.header(name, value)),
+        },
+    };
+    counted(gateway, answer)
+}
+
+fn counted(gateway: &Gateway, answer: Answer) -> Answer {
+    gateway.telemetry().count_request("delete", "delete", answer.status);
+    answer
+}

@@ -1,0 +1,25 @@
+//! Health, readiness, and the way to stop the server over HTTP.
+//!
+//! These texts have no line feed at their end.
+
+use crate::http::Answer;
+
+/// Healthy, or ready: a port is open only once everything stored is there.
+pub fn ok() -> Answer {
+    Answer::text(200, "OK")
+}
+
+/// The last words.
+pub fn goodbye() -> Answer {
+    Answer::text(200, "Requesting termination... Goodbye!").closing()
+}
+
+/// The lifecycle endpoints are not enabled.
+pub fn quit_is_off() -> Answer {
+    Answer::text(403, "Lifecycle API is not enabled.")
+}
+
+/// Quitting is not for links and crawlers.
+pub fn quit_by_get() -> Answer {
+    Answer::text(405, "Only POST or PUT requests allowed.")
+}

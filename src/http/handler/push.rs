@@ -1,0 +1,98 @@
+//! PUT and POST of metrics.
+
+use std::time::Instant;
+
+use bytes::Bytes;
+
+use crate::clock::Now;
+use crate::gateway::{Gateway, Mode, Passed, push_path};
+use crate::http::Answer;
+use crate::http::encoding::Coding;
+use crate::http::head::{BodyLength, Head};
+use crate::http::route::PushPath;
+use crate::http::service::Next;
+use crate::http::status;
+use crate::model::{GroupingKey, Refusal, RequestFacts};
+
+use super::Waiting;
+
+/// A push whose path is fine and whose body is on its way.
+pub struct Push {
+    mode: Mode,
+    key: GroupingKey,
+    content_type: Option<Bytes>,
+    coding: Coding,
+    facts: Facts,
+    /// For plugins, where there are any.
+    request: Option<Box<RequestFacts>>,
+}
+
+/// What is counted of a push, whatever becomes of it.
+#[derive(Clone, Copy)]
+struct Facts {
+    method: &'static str,
+    size_bytes: u64,
+    begun: Instant,
+}
+
+/// Decides everything that the head decides.
+pub fn begin(gateway: &Gateway, head: &Head<'_>, path: &PushPath<'_>, coding: Coding) -> Next<Waiting> {
+    let (mode, method) = match head.method {
+        b"PUT" => (Mode::ReplaceGroup, "put"),
+        _ => (Mode::ReplaceFamilies, "post"),
+    };
+    let body_bytes = match head.framing.body {
+        BodyLength::Known(length) => length,
+        BodyLength::Chunked => 0,
+    };
+    let facts = Facts { method, size_bytes: head.size_bytes + body_bytes, begun: Instant::now() };
+    let names = gateway.settings().names;
+    match push_path::grouping_key(path.job, path.job_is_base64, path.rest, names) {
+        Ok(key) => {
+            let content_type = head.content_type.map(|value| head.share(value));
+            let request = super::request::facts(gateway, head);
+            Next::Body(Waiting::Push(Push { mode, key, content_type, coding, facts, request }))
+        }
+        Err(refusal) => {
+            gateway.telemetry().count_refusal(refusal.reason);
+            Next::Answer(count(gateway, facts, Instant::now(), status::refused(&refusal)))
+        }
+    }
+}
+
+/// Applies a push whose body is whole.
+pub fn finish(gateway: &Gateway, push: Push, body: Bytes) -> Answer {
+    let now = Now::read();
+    let Push { mode, key, content_type, coding, facts, request } = push;
+    // The gateway counts what it refuses itself.
+    let decoded =
+        coding.decode(body).inspect_err(|refusal| gateway.telemetry().count_refusal(refusal.reason));
+    let applied: Result<Passed, Refusal> = decoded.and_then(|body| match request {
+        Some(request) => gateway.push_with(mode, &key, *request, &body, now),
+        None => {
+            gateway.push(mode, &key, content_type.as_deref(), &body, now).map(|()| Passed::default())
+        }
+    });
+    let answer = match applied {
+        Ok(passed) => {
+            let status = if gateway.settings().check_consistency { 200 } else { 202 };
+            passed.headers().into_iter().fold(Answer::empty(status), |answer, (name, value)| {
+                answer.header(name, value)
+            })
+        }
+        Err(refusal) => status::refused(&refusal),
+    };
+    count(gateway, facts, Instant::now(), answer)
+}
+
+/// Counts a push that was answered before it could be applied.
+pub fn answered(gateway: &Gateway, push: &Push, answer: Answer) -> Answer {
+    count(gateway, push.facts, Instant::now(), answer)
+}
+
+fn count(gateway: &Gateway, facts: Facts, ended: Instant, answer: Answer) -> Answer {
+    let telemetry = gateway.telemetry();
+    telemetry.count_request("push", facts.method, answer.status);
+    telemetry.observe_push(facts.method, facts.size_bytes, ended.duration_since(facts.begun));
+    answer
+}

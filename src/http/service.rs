@@ -1,0 +1,71 @@
+//! What a connection asks of whoever answers requests.
+//!
+//! In two steps, so that a request that needs no body, or is refused by its head, is known before the
+//! body is read.
+
+use bytes::Bytes;
+
+use super::head::Head;
+use super::response::Answer;
+use super::worker::Driver;
+
+/// Answers requests; one per worker, never shared between threads.
+pub trait Service {
+    /// What is kept of a request while its body arrives.
+    type Waiting;
+
+    /// The worker is about to accept connections, over `driver`.
+    fn started(&self, _driver: Driver) {}
+
+    /// A connection was accepted.
+    fn opened(&self) {}
+
+    /// A connection is over.
+    fn closed(&self) {}
+
+    /// Looks at a head.
+    fn begin(&self, head: &Head<'_>) -> Next<Self::Waiting>;
+
+    /// Answers a request whose body is whole (empty after [`Next::Bodiless`]).
+    fn finish(&self, waiting: Self::Waiting, body: Bytes) -> impl Future<Output = Answer>;
+
+    /// Words the answer to a request whose body never came to be whole.
+    fn broken(&self, waiting: Self::Waiting, fault: BodyFault) -> Answer;
+}
+
+/// What a head leads to.
+pub enum Next<W> {
+    /// The head decided it; a body is read past.
+    Answer(Answer),
+    /// Read the body, then finish.
+    Body(W),
+    /// Read past the body, then finish without it.
+    Bodiless(W),
+}
+
+/// Why a body is not there. The connection ends after each of these.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BodyFault {
+    /// Longer than the limit, in bytes.
+    TooLarge(usize),
+    /// Not what its framing says; the text says why.
+    Malformed(&'static str),
+    /// The client stopped sending for good.
+    EndedEarly,
+    /// It took longer than the deadline.
+    TimedOut,
+}
+
+impl BodyFault {
+    /// The plain answer, for a service that has nothing to add.
+    pub fn answer(self) -> Answer {
+        match self {
+            BodyFault::TooLarge(max) => {
+                Answer::error(413, &format!("request body is longer than the limit of {max} bytes"))
+            }
+            BodyFault::Malformed(why) => Answer::error(400, why),
+            BodyFault::EndedEarly => Answer::error(400, "body ended early"),
+            BodyFault::TimedOut => Answer::error(408, "body did not arrive in time"),
+        }
+    }
+}

@@ -1,0 +1,208 @@
+//! A worker: one thread, one runtime, its own listeners and connections.
+//!
+//! The runtime is io_uring where the kernel lets us, else epoll. Accepts are never dropped half-way:
+//! each listener has one task that accepts until the listener itself is shut down.
+
+use std::cell::Cell;
+use std::io;
+use std::net::TcpListener;
+use std::os::fd::AsRawFd;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
+use std::rc::Rc;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+use monoio::time::TimeDriver;
+use monoio::{FusionDriver, FusionRuntime, IoUringDriver, LegacyDriver, RuntimeBuilder};
+
+use super::config::HttpConfig;
+use super::connection;
+use super::service::Service;
+use super::watch::{Registration, SWEEP_INTERVAL, Watch};
+
+/// Pause after a failed accept: out of descriptors or memory, trying again at once would only spin.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// How the runtime waits for the kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Driver {
+    IoUring,
+    Epoll,
+}
+
+static IN_USE: OnceLock<Driver> = OnceLock::new();
+
+impl Driver {
+    /// The driver of this process's workers, once one has started. All of them find the same kernel.
+    pub fn in_use() -> Option<Driver> {
+        IN_USE.get().copied()
+    }
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Driver::IoUring => "io_uring",
+            Driver::Epoll => "epoll",
+        }
+    }
+}
+
+/// The stop button of all workers.
+#[derive(Default)]
+pub struct Stop(AtomicBool);
+
+impl Stop {
+    /// Workers notice at their next sweep, and drain.
+    pub fn request(&self) {
+        self.0.store(true, Ordering::Release);
+    }
+
+    fn is_requested(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+}
+
+type Runtime = FusionRuntime<TimeDriver<IoUringDriver>, TimeDriver<LegacyDriver>>;
+
+/// What all tasks of a worker share.
+struct Worker<H> {
+    watch: Rc<Watch>,
+    config: HttpConfig,
+    connections_max: usize,
+    service: H,
+    accepting: Cell<usize>,
+}
+
+/// Serves `listeners` on the calling thread until `stop` is requested and everything is drained.
+/// `started` is called once, when connections are about to be accepted.
+///
+/// # Errors
+///
+/// The kernel gives us neither io_uring nor epoll, or does not take the listeners.
+pub fn run<H: Service + 'static>(
+    listeners: Vec<TcpListener>,
+    config: HttpConfig,
+    connections_max: usize,
+    service: H,
+    stop: &Stop,
+    started: impl FnOnce(Driver),
+) -> io::Result<()> {
+    let mut runtime = build()?;
+    let driver = match runtime {
+        FusionRuntime::Uring(_) => Driver::IoUring,
+        FusionRuntime::Legacy(_) => Driver::Epoll,
+    };
+    let _ = IN_USE.set(driver);
+    for listener in &listeners {
+        // io_uring would pass the refusal to wait on to us; epoll needs it.
+        listener.set_nonblocking(driver == Driver::Epoll)?;
+    }
+    let drained = runtime.block_on(async {
+        let worker = Rc::new(Worker {
+            watch: Watch::new(),
+            config,
+            connections_max,
+            service,
+            accepting: Cell::new(listeners.len()),
+        });
+        for listener in listeners {
+            let listener = monoio::net::TcpListener::from_std(listener)?;
+            monoio::spawn(accept(listener, worker.clone()));
+        }
+        worker.service.started(driver);
+        started(driver);
+        Ok::<bool, io::Error>(watch_over(&worker, stop).await)
+    })?;
+    if !drained {
+        // Operations are still under way, and the kernel may write to their buffers: the process ends
+        // with them as they are.
+        std::mem::forget(runtime);
+    }
+    Ok(())
+}
+
+fn build() -> io::Result<Runtime> {
+    // monoio looks whether a tiny ring can be made; the real one may still be refused.
+    RuntimeBuilder::<FusionDriver>::new()
+        .enable_timer()
+        .build()
+        .or_else(|_| RuntimeBuilder::<LegacyDriver>::new().enable_timer().build().map(Runtime::from))
+}
+
+/// Sweeps until the end; true if nothing is left then.
+async fn watch_over<H>(worker: &Worker<H>, stop: &Stop) -> bool {
+    let watch = &worker.watch;
+    let mut drain_until: Option<Instant> = None;
+    loop {
+        monoio::time::sleep(SWEEP_INTERVAL).await;
+        watch.sweep();
+        if drain_until.is_none() && stop.is_requested() {
+            watch.stop();
+            drain_until = Some(watch.now() + worker.config.drain_deadline);
+        }
+        let Some(until) = drain_until else { continue };
+        if watch.connections() == 0 && worker.accepting.get() == 0 {
+            break;
+        }
+        if watch.now() >= until {
+            watch.end_all();
+            break;
+        }
+    }
+    // One more turn, so that sockets being closed are closed.
+    monoio::time::sleep(Duration::from_millis(1)).await;
+    watch.connections() == 0 && worker.accepting.get() == 0
+}
+
+async fn accept<H: Service + 'static>(listener: monoio::net::TcpListener, worker: Rc<Worker<H>>) {
+    while !worker.watch.is_stopping() {
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                // A failure means that the client is gone already, and the first read will say so.
+                let _ = stream.set_nodelay(true);
+                worker.service.opened();
+                let registration = worker.watch.register(stream.as_raw_fd());
+                monoio::spawn(connect(stream, registration, worker.clone()));
+                make_room(&worker).await;
+            }
+            Err(error) if is_over(&error) => break,
+            Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+            Err(_) => monoio::time::sleep(ACCEPT_PAUSE).await,
+        }
+    }
+    worker.accepting.set(worker.accepting.get() - 1);
+}
+
+/// Keeps the connections within their limit: the quietest goes for the newest. While everybody is busy,
+/// whoever comes next waits in the kernel's queue.
+async fn make_room<H>(worker: &Worker<H>) {
+    while worker.watch.connections() > worker.connections_max {
+        if worker.watch.end_oldest_idle() {
+            return;
+        }
+        monoio::time::sleep(ACCEPT_PAUSE).await;
+    }
+}
+
+/// Whether the listener itself was shut down.
+fn is_over(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(libc::EINVAL)
+}
+
+/// Serves one connection. The registration comes after the stream, and is so dropped before it.
+async fn connect<H: Service>(
+    mut stream: monoio::net::TcpStream,
+    registration: Registration,
+    worker: Rc<Worker<H>>,
+) {
+    let serve = connection::serve(&mut stream, &registration, &worker.watch, &worker.config, &worker.service);
+    let mut serve = pin!(serve);
+    // A fault of ours in one request must not end the worker: its connection ends, without an answer.
+    std::future::poll_fn(|context| {
+        catch_unwind(AssertUnwindSafe(|| serve.as_mut().poll(context))).unwrap_or(Poll::Ready(()))
+    })
+    .await;
+    worker.service.closed();
+}
