@@ -189,14 +189,12 @@ impl Gateway {
             now,
             parse: |key: &GroupingKey, spare| match format {
                 BodyFormat::Text => Ok(text::parse(body, self.settings.names, spare)?),
-                BodyFormat::Protobuf => {
-                    protobuf::parse(body, self.settings.names, spare).map_err(|error| {
-                        if error.reason() == Reason::Inconsistent {
-                            self.store.stamp_failure(key, now.wall);
-                        }
-                        error.into()
-                    })
-                }
+                BodyFormat::Protobuf => protobuf::parse(body, self.settings.names, spare).map_err(|error| {
+                    if error.reason() == Reason::Inconsistent {
+                        self.store.stamp_failure(key, now.wall);
+                    }
+                    error.into()
+                }),
             },
             store: |key: &GroupingKey, families: &Families<'_>| {
                 let stored = self.store.push(mode, key, families, None, now.wall);

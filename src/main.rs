@@ -10,6 +10,7 @@ use floodway::gateway::{Gateway, Settings};
 use floodway::http::config::HttpConfig;
 use floodway::http::route::Routes;
 use floodway::model::NameRules;
+use floodway::plugin::{self, Plugins};
 use floodway::server::{self, ServerConfig};
 use floodway::telemetry::{Telemetry, log};
 use tracing::{Level, debug, error, info};
@@ -21,6 +22,9 @@ use tracing::{Level, debug, error, info};
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
+    if let Some(code) = plugin::command::run(std::env::args_os()) {
+        return code;
+    }
     let config = match Config::from_args(std::env::args_os(), Now::read().wall) {
         Ok(config) => config,
         Err(stop) => return stop.report(),
@@ -42,13 +46,45 @@ fn serve(config: Config) -> bool {
         exposition_cache_bytes: config.limits.exposition_cache,
     };
     let telemetry = Arc::new(Telemetry::new(config.workers));
+    let plugins = match load_plugins(&config, names) {
+        Ok(plugins) => plugins,
+        Err(problems) => {
+            problems.iter().for_each(|problem| error!(%problem, "could not load the plugins"));
+            return false;
+        }
+    };
+    // Kept for as long as the server runs.
+    let _watch = plugins.clone().filter(|_| config.plugins.watch).map(plugin::watch::start);
     match Gateway::new(settings, telemetry) {
-        Ok(gateway) => server::run(server_config(config), Arc::new(gateway)).is_ok(),
+        Ok(gateway) => {
+            let gateway = match plugins {
+                Some(plugins) => gateway.with_plugins(plugins),
+                None => gateway,
+            };
+            server::run(server_config(config), Arc::new(gateway)).is_ok()
+        }
         Err(err) => {
             error!(%err, "could not start the renderer");
             false
         }
     }
+}
+
+fn load_plugins(config: &Config, names: NameRules) -> Result<Option<Arc<Plugins>>, Vec<plugin::Problem>> {
+    let set = &config.plugins;
+    if !set.are_on() {
+        return Ok(None);
+    }
+    let path = |text: &String| Some(text).filter(|text| !text.is_empty()).map(Into::into);
+    let options = plugin::Options {
+        dir: path(&set.dir),
+        config: path(&set.config),
+        allow_broken: set.allow_broken,
+        time_max: set.time_max,
+        names,
+        workers: config.workers,
+    };
+    Plugins::start(options).map(Some)
 }
 
 fn server_config(config: Config) -> ServerConfig {

@@ -36,7 +36,28 @@ pub struct Config {
     /// Threads that serve connections; at least one.
     pub workers: usize,
     pub limits: Limits,
+    pub plugins: Plugins,
     pub info: Info,
+}
+
+/// Where plugins are and what binds them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Plugins {
+    /// Empty for none.
+    pub dir: String,
+    /// Empty for `plugins.yml` in the directory.
+    pub config: String,
+    pub watch: bool,
+    pub allow_broken: bool,
+    /// Upper bound for the time budget of any hook.
+    pub time_max: Duration,
+}
+
+impl Plugins {
+    /// Whether there is anything to load.
+    pub fn are_on(&self) -> bool {
+        !self.dir.is_empty() || !self.config.is_empty()
+    }
 }
 
 /// The bounds that operators may move.
@@ -181,6 +202,7 @@ impl Config {
             log_format: draft.log_format,
             workers,
             limits: draft.limits,
+            plugins: draft.plugins,
             info: Info { flags, started, paths },
         })
     }

@@ -6,6 +6,7 @@ pub mod breaker;
 pub mod budget;
 pub mod bundled;
 pub mod cache;
+pub mod command;
 pub mod digest;
 pub mod draft;
 pub mod engine;
@@ -27,9 +28,13 @@ mod transform;
 pub mod value;
 mod verdicts;
 pub mod vm;
+pub mod watch;
 mod worker;
 
 pub use engine::Plugins;
 pub use generation::{Options, Problem};
 pub use verdicts::Passed;
 pub use worker::Push;
+
+#[cfg(test)]
+mod tests;

@@ -2,8 +2,8 @@
 
 use crate::clock::Now;
 use crate::gateway::{Gateway, push_path};
-use crate::http::head::Head;
 use crate::http::Answer;
+use crate::http::head::Head;
 use crate::http::route::PushPath;
 use crate::http::service::Next;
 use crate::http::status;

@@ -69,16 +69,15 @@ pub fn finish(gateway: &Gateway, push: Push, body: Bytes) -> Answer {
         coding.decode(body).inspect_err(|refusal| gateway.telemetry().count_refusal(refusal.reason));
     let applied: Result<Passed, Refusal> = decoded.and_then(|body| match request {
         Some(request) => gateway.push_with(mode, &key, *request, &body, now),
-        None => {
-            gateway.push(mode, &key, content_type.as_deref(), &body, now).map(|()| Passed::default())
-        }
+        None => gateway.push(mode, &key, content_type.as_deref(), &body, now).map(|()| Passed::default()),
     });
     let answer = match applied {
         Ok(passed) => {
             let status = if gateway.settings().check_consistency { 200 } else { 202 };
-            passed.headers().into_iter().fold(Answer::empty(status), |answer, (name, value)| {
-                answer.header(name, value)
-            })
+            passed
+                .headers()
+                .into_iter()
+                .fold(Answer::empty(status), |answer, (name, value)| answer.header(name, value))
         }
         Err(refusal) => status::refused(&refusal),
     };

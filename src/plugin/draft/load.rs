@@ -123,11 +123,9 @@ impl Draft {
         }
     }
 
-    fn take(&mut self, source: &Source<'_>, text: &Cow<'_, str>) -> Text {
-        match text {
-            Cow::Borrowed(text) => source.find(text).unwrap_or_else(|| self.write(text)),
-            Cow::Owned(text) => self.write(text),
-        }
+    /// The place of a text: in the body where it was borrowed from there, else at the arena's end.
+    fn take(&mut self, source: &Source<'_>, text: &str) -> Text {
+        source.find(text).unwrap_or_else(|| self.write(text))
     }
 
     /// The push as it is now, in the vectors of `into`. Families without samples are left out, and so

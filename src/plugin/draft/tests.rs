@@ -1,3 +1,5 @@
+//! Edits, undo and rules over a small push.
+
 use std::borrow::Cow;
 
 use super::*;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use mlua::{Function, Lua, Table, Value};
 
 use super::state::State;
-use super::values::{RulesHandle, When, plain, rules_of, setting};
+use super::values::{RulesHandle, When, number_of, plain, rules_of, setting};
 use crate::plugin::fault::{Code, Fault};
 use crate::plugin::selector::Selector;
 use crate::plugin::settings::OnError;
@@ -52,7 +52,7 @@ impl Manifest {
             ));
         };
         let get = |key: &str| table.raw_get::<Value>(key).map_err(|error| Fault::from_lua(&error));
-        match get("api")?.as_f64() {
+        match number_of(&get("api")?) {
             Some(1.0) => {}
             Some(other) => return Err(Fault::new(Code::Api, format!("api {other} is not known, only 1 is"))),
             None => return Err(Fault::new(Code::Api, "the plugin must say api = 1")),

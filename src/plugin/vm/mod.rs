@@ -72,12 +72,12 @@ impl Vm {
             return Err(Fault::new(Code::Internal, "rules need no machine"));
         };
         let state = Rc::new(State::new(stage.clone(), spec.clone()));
-        let (lua, environment) = build(&state, spec.budget.memory_bytes).map_err(|e| Fault::from_lua(&e))?;
+        let lua = build(&state, spec.budget.memory_bytes).map_err(|e| Fault::from_lua(&e))?;
         let push = handles(&lua, &state).map_err(|error| Fault::from_lua(&error))?;
         state.place.set(Place::Load);
         budget::arm(allowance);
         let loaded = catch_unwind(AssertUnwindSafe(|| {
-            let value = run_main(&lua, &state, program, environment)?;
+            let value = run_main(&lua, &state, program)?;
             Manifest::read(&lua, &state, value)
         }));
         let used = budget::disarm();
@@ -215,8 +215,8 @@ pub enum ResultField<'f> {
     Text(&'f str),
 }
 
-/// A sandboxed machine and the environment for scripts.
-fn build(state: &Rc<State>, memory_bytes: usize) -> mlua::Result<(Lua, Table)> {
+/// A sandboxed machine.
+fn build(state: &Rc<State>, memory_bytes: usize) -> mlua::Result<Lua> {
     let libraries =
         StdLib::TABLE | StdLib::STRING | StdLib::UTF8 | StdLib::BIT | StdLib::MATH | StdLib::BUFFER;
     let lua = Lua::new_with(libraries, LuaOptions::default())?;
@@ -230,14 +230,29 @@ fn build(state: &Rc<State>, memory_bytes: usize) -> mlua::Result<(Lua, Table)> {
         lua.create_function(move |_, what: LuaString| Ok(pure.not_in_series(&what.to_string_lossy())?))?,
         lua.create_function(message)?,
     ))?;
-    lua.sandbox(true)?;
-    environment.raw_set("gate", gate::table(&lua, state)?)?;
-    environment.raw_set("print", gate::print(&lua, state)?)?;
-    environment.raw_set("require", require(&lua, state)?)?;
-    gate::undefined_fields(&lua, &environment, "the environment")?;
-    environment.set_readonly(true);
-    environment.set_safeenv(true);
-    Ok((lua, environment))
+    // Imports are resolved when a chunk is loaded, from the globals of the machine: so these must be
+    // the environment of scripts themselves, not a table beside them.
+    let globals = lua.globals();
+    globals.clear()?;
+    for pair in environment.pairs::<String, Value>() {
+        let (name, value) = pair?;
+        if let Value::Table(library) = &value {
+            library.set_readonly(true);
+            library.set_safeenv(true);
+        }
+        globals.raw_set(name, value)?;
+    }
+    if let Some(strings) = lua.type_metatable::<LuaString>() {
+        strings.raw_set("__metatable", false)?;
+        strings.set_readonly(true);
+    }
+    globals.raw_set("gate", gate::table(&lua, state)?)?;
+    globals.raw_set("print", gate::print(&lua, state)?)?;
+    globals.raw_set("require", require(&lua, state)?)?;
+    gate::undefined_fields(&lua, &globals, "the environment")?;
+    globals.set_readonly(true);
+    globals.set_safeenv(true);
+    Ok(lua)
 }
 
 /// Handles of all kinds; returns the one for request and push.
@@ -256,26 +271,21 @@ fn handles(lua: &Lua, state: &Rc<State>) -> mlua::Result<AnyUserData> {
     lua.create_userdata(PushHandle { state: state.clone(), group, group_received })
 }
 
-fn run_main(lua: &Lua, state: &Rc<State>, program: &Program, environment: Table) -> Result<Value, Fault> {
-    let load = |lua: &Lua, name: &str, code: &[u8], environment: &Table| {
-        lua.load(code)
-            .set_name(format!("={name}"))
-            .set_mode(ChunkMode::Binary)
-            .set_environment(environment.clone())
-            .into_function()
+fn run_main(lua: &Lua, state: &Rc<State>, program: &Program) -> Result<Value, Fault> {
+    let load = |lua: &Lua, name: &str, code: &[u8]| {
+        lua.load(code).set_name(format!("={name}")).set_mode(ChunkMode::Binary).into_function()
     };
     let spec = state.spec.clone();
     let loader = {
-        let environment = environment.clone();
         lua.create_function(move |lua, name: String| {
             let Body::Lua(program) = &spec.body else { return Ok(None) };
             let Some(code) = program.modules.get(&name) else { return Ok(None) };
-            load(lua, &name, code, &environment).map(Some)
+            load(lua, &name, code).map(Some)
         })
     }
     .map_err(|error| Fault::from_lua(&error))?;
     *state.loader.borrow_mut() = Some(loader);
-    load(lua, &state.spec.name, &program.main, &environment)
+    load(lua, &state.spec.name, &program.main)
         .and_then(|main| main.call::<Value>(()))
         .map_err(|error| Fault::from_lua(&error))
 }
@@ -317,7 +327,7 @@ fn plain_find(
         return Ok((false, None, None));
     }
     charge(text.len() / 64)?;
-    let init = init.as_f64().unwrap_or(1.0);
+    let init = values::number_of(&init).unwrap_or(1.0);
     let start =
         if init < 0.0 { (text.len() as f64 + init).max(0.0) as usize } else { init.max(1.0) as usize - 1 };
     let Some(rest) = text.get(start..) else { return Ok((true, None, None)) };

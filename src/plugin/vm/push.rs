@@ -10,7 +10,7 @@ use mlua::{
 use super::family::{families, kind_named, samples};
 use super::sample::each;
 use super::state::{Place, State};
-use super::values::{label_value, rules_of};
+use super::values::{label_value, number_of, rules_of};
 use crate::model::MetricType;
 use crate::plugin::budget::charge;
 use crate::plugin::draft::NewSample;
@@ -281,7 +281,7 @@ fn add(this: &PushHandle, sample: &Table) -> mlua::Result<()> {
                     labels.push((name, label_value(&value)?.unwrap_or_default()));
                 }
             }
-            ("value", given) => value = given.as_f64(),
+            ("value", given) => value = number_of(given),
             (other, _) => return raise(Code::Value, format!("push:add takes no such {other}")),
         }
     }

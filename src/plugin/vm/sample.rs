@@ -8,7 +8,7 @@ use mlua::{
 };
 
 use super::state::{Place, State};
-use super::values::{RegexHandle, label_value, substitute};
+use super::values::{RegexHandle, label_value, number_of, substitute};
 use crate::model::MetricType;
 use crate::plugin::budget::charge;
 use crate::plugin::expand::Template;
@@ -151,7 +151,7 @@ impl UserData for SampleHandle {
         fields.add_field_method_set("value", |_, this, value: Value| {
             let at = this.with_value("value")?;
             this.state.in_transform("changing a value")?;
-            let Some(number) = value.as_f64() else { return raise(Code::Value, "a value is a number") };
+            let Some(number) = number_of(&value) else { return raise(Code::Value, "a value is a number") };
             this.state.stage.draft.borrow_mut().set_value(at, number)?;
             Ok(())
         });

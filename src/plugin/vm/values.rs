@@ -82,7 +82,7 @@ impl Verdict {
             match (key.as_str(), &value) {
                 ("retry_after", Value::Nil) => {}
                 ("retry_after", value) => {
-                    let seconds = value.as_f64().filter(|seconds| (0.0..=1e9).contains(seconds));
+                    let seconds = number_of(value).filter(|seconds| (0.0..=1e9).contains(seconds));
                     let Some(seconds) = seconds else {
                         return raise(Code::Value, "retry_after is in seconds");
                     };
@@ -215,7 +215,7 @@ pub fn plain(value: &Value, depth: usize) -> mlua::Result<Plain> {
     Ok(match value {
         Value::Nil => Plain::Null,
         Value::Boolean(is) => Plain::Bool(*is),
-        Value::Integer(number) => Plain::Int(*number as i64),
+        Value::Integer(number) => Plain::Int(*number),
         Value::Number(number) if number.fract() == 0.0 && number.abs() < 9e15 => Plain::Int(*number as i64),
         Value::Number(number) => Plain::Float(*number),
         Value::String(text) => Plain::Text(text.to_str()?.to_owned()),
@@ -279,6 +279,15 @@ pub fn rules_of(value: &Value, names: crate::model::NameRules) -> mlua::Result<R
     match Ruleset::new(&list, names) {
         Ok(rules) => Ok(RulesHandle { rules: Arc::new(rules), only: None }),
         Err(text) => raise(Code::Rule, text),
+    }
+}
+
+/// The number that a value is; Luau keeps whole ones as integers at times.
+pub fn number_of(value: &Value) -> Option<f64> {
+    match value {
+        Value::Integer(number) => Some(*number as f64),
+        Value::Number(number) => Some(*number),
+        _ => None,
     }
 }
 
