@@ -9,8 +9,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::clock::Now;
-use crate::model::{Families, GroupingKey, NameRules, Reason, Refusal, RequestFacts};
-use crate::parse::{self, BodyFormat, protobuf, text};
+use crate::limits;
+use crate::model::{Families, GroupingKey, Leniency, NameRules, Reason, Refusal, RequestFacts};
+use crate::parse::{self, BodyFormat, lenient, openmetrics, protobuf, text};
 use crate::plugin::{self, Plugins, Problem};
 use crate::render::renderer::Renderer;
 use crate::store::Store;
@@ -18,6 +19,7 @@ use crate::telemetry::Telemetry;
 
 pub use crate::parse::push_path;
 pub use crate::plugin::Passed;
+pub use crate::render::lease::Lease;
 pub use crate::render::negotiate::{Encoding, Form, Wanted};
 pub use crate::render::renderer::{Rendered, Slices};
 pub use crate::store::Mode;
@@ -30,8 +32,25 @@ pub struct Settings {
     pub check_consistency: bool,
     /// `--push.enable-utf8-names`.
     pub names: NameRules,
+    /// `--push.lenient`: repairs bodies that would be refused.
+    pub lenient: bool,
+    /// `--web.enable-openmetrics`: scrapers that ask for OpenMetrics get it.
+    pub offers_openmetrics: bool,
     /// `--limit.exposition-cache`, in bytes.
     pub exposition_cache_bytes: usize,
+}
+
+/// As a gateway without any flag treats them.
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings {
+            check_consistency: true,
+            names: NameRules::Legacy,
+            lenient: false,
+            offers_openmetrics: false,
+            exposition_cache_bytes: limits::EXPOSITION_CACHE_BYTES_MAX,
+        }
+    }
 }
 
 pub struct Gateway {
@@ -123,8 +142,9 @@ impl Gateway {
         }
         let result = match parse::format_of(content_type) {
             BodyFormat::Text if self.store.push_known(mode, key, body, now.wall) => return Ok(()),
-            BodyFormat::Text => self.push_text(mode, key, body, now),
-            BodyFormat::Protobuf => self.push_protobuf(mode, key, body, now),
+            format => self.read(format, key, body, now, &mut |families, body| {
+                self.store.push(mode, key, families, body.map(|body| &body[..]), now.wall)
+            }),
         };
         if let Err(refusal) = &result {
             self.telemetry.count_refusal(refusal.reason);
@@ -135,17 +155,94 @@ impl Gateway {
         result
     }
 
-    fn push_text(&self, mode: Mode, key: &GroupingKey, body: &Bytes, now: Now) -> Result<(), Refusal> {
-        let spare = SPARE.take().unwrap_or_default();
-        let families = text::parse(body, self.settings.names, spare)?;
-        let result = self.store.push(mode, key, &families, Some(body), now.wall);
+    /// Reads a body and hands its families to `take`, with the body itself where a template of it is
+    /// worth keeping.
+    fn read(
+        &self,
+        format: BodyFormat,
+        key: &GroupingKey,
+        body: &Bytes,
+        now: Now,
+        take: &mut impl FnMut(&Families<'_>, Option<&Bytes>) -> Result<(), Refusal>,
+    ) -> Result<(), Refusal> {
+        match format {
+            BodyFormat::Text => self.read_text(body, take),
+            BodyFormat::OpenMetrics => self.read_openmetrics(body, take),
+            BodyFormat::Protobuf => self.read_protobuf(key, body, now, take),
+        }
+    }
+
+    fn read_text(
+        &self,
+        body: &Bytes,
+        take: &mut impl FnMut(&Families<'_>, Option<&Bytes>) -> Result<(), Refusal>,
+    ) -> Result<(), Refusal> {
+        let names = self.settings.names;
+        let parsed = text::parse(body, names, SPARE.take().unwrap_or_default());
+        let is_bad = parsed.as_ref().map_or(true, |families| families.timestamped);
+        // Only what would be refused is looked at again.
+        if is_bad
+            && self.settings.lenient
+            && let Some(relaxed) = lenient::relax(body)
+        {
+            let families = text::parse(&relaxed.body, names, Families::default())?;
+            for leniency in relaxed.leniencies {
+                self.telemetry.count_lenience(leniency);
+            }
+            return take(&families, None);
+        }
+        let families = parsed?;
+        let result = take(&families, Some(body));
         SPARE.set(Some(families.recycle()));
         result
     }
 
-    fn push_protobuf(&self, mode: Mode, key: &GroupingKey, body: &Bytes, now: Now) -> Result<(), Refusal> {
+    /// Clients announce OpenMetrics and then send plain text, as the reference reads it. So a body that is
+    /// no OpenMetrics is read as text, and the first fault counts if it is no text either.
+    fn read_openmetrics(
+        &self,
+        body: &Bytes,
+        take: &mut impl FnMut(&Families<'_>, Option<&Bytes>) -> Result<(), Refusal>,
+    ) -> Result<(), Refusal> {
+        let names = self.settings.names;
+        let fault = match openmetrics::read(body, names) {
+            Ok(read) => match read.families(names, SPARE.take().unwrap_or_default()) {
+                Ok(mut families) => {
+                    self.forgive_timestamps(&mut families);
+                    let result = take(&families, None);
+                    SPARE.set(Some(families.recycle()));
+                    return result;
+                }
+                Err(fault) => fault,
+            },
+            Err(fault) => fault,
+        };
+        if fault.is_final() {
+            return Err(fault.into());
+        }
+        match self.read_text(body, take) {
+            Err(refusal) if refusal.reason != Reason::Inconsistent => Err(fault.into()),
+            result => result,
+        }
+    }
+
+    /// Forgets that a body had timestamps, which are not kept anyway.
+    fn forgive_timestamps(&self, families: &mut Families<'_>) {
+        if self.settings.lenient && families.timestamped {
+            families.timestamped = false;
+            self.telemetry.count_lenience(Leniency::Timestamp);
+        }
+    }
+
+    fn read_protobuf(
+        &self,
+        key: &GroupingKey,
+        body: &Bytes,
+        now: Now,
+        take: &mut impl FnMut(&Families<'_>, Option<&Bytes>) -> Result<(), Refusal>,
+    ) -> Result<(), Refusal> {
         let spare = SPARE.take().unwrap_or_default();
-        let families = match protobuf::parse(body, self.settings.names, spare) {
+        let mut families = match protobuf::parse(body, self.settings.names, spare) {
             Ok(families) => families,
             Err(error) => {
                 // Found by the parser here, but by the store in the reference, which stamps it.
@@ -155,7 +252,8 @@ impl Gateway {
                 return Err(error.into());
             }
         };
-        let result = self.store.push(mode, key, &families, None, now.wall);
+        self.forgive_timestamps(&mut families);
+        let result = take(&families, None);
         SPARE.set(Some(families.recycle()));
         result
     }
@@ -187,14 +285,11 @@ impl Gateway {
             facts,
             body,
             now,
-            parse: |key: &GroupingKey, spare| match format {
-                BodyFormat::Text => Ok(text::parse(body, self.settings.names, spare)?),
-                BodyFormat::Protobuf => protobuf::parse(body, self.settings.names, spare).map_err(|error| {
-                    if error.reason() == Reason::Inconsistent {
-                        self.store.stamp_failure(key, now.wall);
-                    }
-                    error.into()
-                }),
+            parse: |key: &GroupingKey, load: &mut dyn FnMut(&Families<'_>)| {
+                self.read(format, key, body, now, &mut |families, _| {
+                    load(families);
+                    Ok(())
+                })
             },
             store: |key: &GroupingKey, families: &Families<'_>| {
                 let stored = self.store.push(mode, key, families, None, now.wall);
@@ -266,8 +361,7 @@ mod tests {
         b"application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited";
 
     fn gateway(check_consistency: bool) -> Gateway {
-        let settings =
-            Settings { check_consistency, names: NameRules::Legacy, exposition_cache_bytes: 1 << 20 };
+        let settings = Settings { check_consistency, ..Settings::default() };
         Gateway::new(settings, Arc::new(Telemetry::new(1))).unwrap()
     }
 

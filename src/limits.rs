@@ -19,6 +19,18 @@ pub const BODY_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Largest request body once decoded.
 pub const DECODED_BYTES_MAX: usize = 128 * 1024 * 1024;
 
+/// Longest compressed body that a worker tries to unpack itself.
+pub const INLINE_BODY_BYTES_MAX: usize = 64 * 1024;
+
+/// Most bytes that a worker unpacks itself: about a millisecond of its time.
+pub const INLINE_DECODED_BYTES_MAX: usize = 1024 * 1024;
+
+/// Threads that unpack larger bodies.
+pub const DECODER_THREADS: usize = 2;
+
+/// Large compressed bodies that wait for one of those threads before further ones are refused.
+pub const DECODER_QUEUE_MAX: usize = 256;
+
 /// Connections open at once, over all workers.
 pub const CONNECTIONS_MAX: usize = 16_384;
 
@@ -89,6 +101,7 @@ pub const ECHO_BYTES_MAX: usize = 200;
 const _: () = {
     assert!(REQUEST_LINE_BYTES_MAX <= HEAD_BYTES_MAX);
     assert!(BODY_BYTES_MAX <= DECODED_BYTES_MAX);
+    assert!(INLINE_DECODED_BYTES_MAX <= DECODED_BYTES_MAX);
     // A head must be able to arrive whole in the read buffer.
     assert!(HEAD_BYTES_MAX < BUSY_BUFFER_BYTES_MAX);
     assert!(IDLE_BUFFER_BYTES < BUSY_BUFFER_BYTES_MAX);

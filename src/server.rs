@@ -18,6 +18,7 @@ use signal_hook::low_level::emulate_default_handler;
 use crate::config::Info;
 use crate::gateway::Gateway;
 use crate::http::config::HttpConfig;
+use crate::http::encoding::Decoders;
 use crate::http::handler::{Frontend, Quit};
 use crate::http::route::Routes;
 use crate::http::service::Service;
@@ -34,6 +35,8 @@ pub struct ServerConfig {
     pub routes: Routes,
     pub http: HttpConfig,
     pub info: Arc<Info>,
+    /// The status of an accepted push, where pushes are checked.
+    pub push_status: u16,
 }
 
 /// Why the server did not serve, or ended early.
@@ -54,20 +57,27 @@ pub enum ServerError {
 ///
 /// # Errors
 ///
-/// An address cannot be listened on, or a worker failed.
+/// An address cannot be listened on, or a thread cannot be started or failed.
 pub fn run(config: ServerConfig, gateway: Arc<Gateway>) -> Result<(), ServerError> {
     let routes = Arc::new(config.routes);
-    let info = config.info;
+    let (info, push_status) = (config.info, config.push_status);
     let reloading = gateway.clone();
-    let frontend = move |quit: Quit| Frontend {
-        gateway: gateway.clone(),
-        routes: routes.clone(),
-        info: info.clone(),
-        quit,
+    let serve = |decoders: Decoders| {
+        let decoders = Arc::new(decoders);
+        let frontend = move |quit: Quit| Frontend {
+            gateway: gateway.clone(),
+            decoders: decoders.clone(),
+            routes: routes.clone(),
+            info: info.clone(),
+            push_status,
+            quit,
+        };
+        Server::bind(&config.listen, config.workers)
+            .map(|server| server.on_hangup(Arc::new(move || reload(&reloading))))
+            .and_then(|server| server.serve(&config.http, Arc::new(frontend)))
     };
-    let outcome = Server::bind(&config.listen, config.workers)
-        .map(|server| server.on_hangup(Arc::new(move || reload(&reloading))))
-        .and_then(|server| server.serve(&config.http, Arc::new(frontend)));
+    let decoders = Decoders::start(config.http.decoded_bytes_max).map_err(ServerError::Worker);
+    let outcome = decoders.and_then(serve);
     match &outcome {
         Ok(()) => tracing::info!("HTTP server stopped"),
         Err(error) => tracing::error!(err = %error, "HTTP server stopped"),

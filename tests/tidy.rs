@@ -33,6 +33,7 @@ const FENCES: &[(&str, &[&str])] = &[
     ("askama", &["http"]),
     ("crossbeam_epoch", &["store"]),
     ("crossbeam_queue", &["store"]),
+    ("flate2", &["http/encoding", "render"]),
     ("futures_channel", &["render", "http", "server"]),
     ("httparse", &["http"]),
     ("jiff", &["telemetry", "http"]),
@@ -41,16 +42,19 @@ const FENCES: &[(&str, &[&str])] = &[
     ("monoio", &["http", "server"]),
     ("papaya", &["store"]),
     ("serde_saphyr", &["plugin"]),
+    ("snap", &["http/encoding"]),
     ("signal_hook", &["server"]),
     ("socket2", &["http", "server"]),
     ("tikv_jemalloc_ctl", &["telemetry/process.rs"]),
     ("tikv_jemallocator", &["main.rs"]),
     ("tracing_subscriber", &["telemetry"]),
     ("zmij", &["format"]),
+    ("zstd", &["http/encoding", "http/encoding.rs", "render"]),
 ];
 
 /// Files that may hold `unsafe`, with the reason.
 const UNSAFE: &[(&str, &str)] = &[
+    ("main.rs", "names the symbol from which the allocator reads its settings"),
     ("store/published.rs", "reclaims replaced group states by epochs"),
     ("http/outbox.rs", "hands shared slices to the kernel as one vectored write"),
     ("http/watch.rs", "shuts down a socket that another task of the thread owns"),

@@ -138,6 +138,9 @@ pub struct Draft {
     pub persistence_interval: i64,
     pub disable_consistency_check: bool,
     pub utf8_names: bool,
+    pub openmetrics: bool,
+    pub lenient: bool,
+    pub push_status: u16,
     pub log_level: LogLevel,
     pub log_format: LogFormat,
     pub workers: usize,
@@ -280,6 +283,12 @@ pub static FLAGS: &[Flag] = &[
         admin_api,
         "Allow deleting all groups by PUT to /api/v1/admin/wipe."
     ),
+    switch!(
+        "web.enable-openmetrics",
+        Web,
+        openmetrics,
+        "Answer scrapers that ask for OpenMetrics in it. Prometheus then names some series differently."
+    ),
     text!(
         "persistence.file",
         Persistence,
@@ -342,6 +351,23 @@ pub static FLAGS: &[Flag] = &[
     show: |draft| {
         GoDuration(i64::try_from(draft.plugins.time_max.as_nanos()).unwrap_or(i64::MAX)).to_string()
     }),
+    switch!(
+        "push.lenient",
+        Push,
+        lenient,
+        "Accept CR LF line ends and a missing last line end, and drop timestamps instead of refusing them."
+    ),
+    setting!("push.success-code", Push, Word, "200",
+        "Status code of an accepted push, for clients that know only one. One of: 200, 202. Unchecked pushes and deletions always get 202.",
+        set: |draft, value| {
+            draft.push_status = match value {
+                "200" => 200,
+                "202" => 202,
+                _ => return Err(format!("--push.success-code must be 200 or 202, got {value:?}")),
+            };
+            Ok(())
+        },
+        show: |draft| draft.push_status.to_string()),
     setting!("log.level", Log, Word, "info",
         "Log events of this severity and above. One of: debug, info, warn, error.",
         set: |draft, value| {

@@ -31,6 +31,12 @@ pub struct Config {
     pub admin_api: bool,
     pub check_consistency: bool,
     pub utf8_names: bool,
+    /// Whether scrapers that ask for OpenMetrics get it.
+    pub offers_openmetrics: bool,
+    /// Whether bodies are repaired that would be refused.
+    pub lenient: bool,
+    /// The status code of an accepted push, where pushes are checked: 200 or 202.
+    pub push_status: u16,
     pub log_level: LogLevel,
     pub log_format: LogFormat,
     /// Threads that serve connections; at least one.
@@ -198,6 +204,9 @@ impl Config {
             admin_api: draft.admin_api,
             check_consistency: !draft.disable_consistency_check,
             utf8_names: draft.utf8_names,
+            offers_openmetrics: draft.openmetrics,
+            lenient: draft.lenient,
+            push_status: draft.push_status,
             log_level: draft.log_level,
             log_format: draft.log_format,
             workers,

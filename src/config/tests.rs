@@ -42,6 +42,7 @@ fn our_own_errors() {
         &["--limit.connections=0"],
         "--limit.connections must be a whole number of at least 1, got \"0\"",
     );
+    check_error(&["--push.success-code=204"], "--push.success-code must be 200 or 202, got \"204\"");
     check_error(&["--limit.head-deadline=-1s"], "--limit.head-deadline must be longer than zero, got -1s");
     check_error(
         &["--limit.decoded-bytes=5"],
@@ -126,11 +127,19 @@ fn values_are_shown_as_the_reference_shows_them() {
             "log.level=debug",
             "persistence.file=",
             "persistence.interval=1m30s",
+            "plugin.allow-broken=false",
+            "plugin.config=",
+            "plugin.dir=",
+            "plugin.max-time=50ms",
+            "plugin.watch=false",
             "push.disable-consistency-check=false",
             "push.enable-utf8-names=false",
+            "push.lenient=false",
+            "push.success-code=200",
             "web.config.file=",
             "web.enable-admin-api=true",
             "web.enable-lifecycle=false",
+            "web.enable-openmetrics=false",
             "web.external-url=http://example.org/ext/",
             "web.listen-address=127.0.0.1:1,[::1]:2",
             "web.route-prefix=/ext",

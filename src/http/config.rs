@@ -21,6 +21,8 @@ pub struct HttpConfig {
     pub drain_deadline: Duration,
     /// Largest body as sent.
     pub body_bytes_max: usize,
+    /// Largest body once decoded.
+    pub decoded_bytes_max: usize,
     /// Most connections at once over all workers; fewer if the process may not open as many descriptors.
     pub connections_max: usize,
 }
@@ -35,6 +37,7 @@ impl Default for HttpConfig {
             linger_deadline: limits::LINGER_DEADLINE,
             drain_deadline: limits::DRAIN_DEADLINE,
             body_bytes_max: limits::BODY_BYTES_MAX,
+            decoded_bytes_max: limits::DECODED_BYTES_MAX,
             connections_max: limits::CONNECTIONS_MAX,
         }
     }

@@ -2,6 +2,7 @@
 
 use crate::model::{Reason, Refusal};
 
+use super::encoding;
 use super::response::Answer;
 
 /// The status code of a refused request.
@@ -10,6 +11,7 @@ pub fn of(reason: Reason) -> u16 {
         Reason::BadKey | Reason::Malformed | Reason::Inconsistent => 400,
         Reason::TooLarge => 413,
         Reason::UnsupportedEncoding => 415,
+        Reason::Overloaded => 503,
         Reason::Plugin { status, .. } => status,
     }
 }
@@ -17,7 +19,11 @@ pub fn of(reason: Reason) -> u16 {
 /// The answer to a refused request.
 pub fn refused(refusal: &Refusal) -> Answer {
     let answer = Answer::error(of(refusal.reason), &refusal.text);
-    refusal.headers.iter().fold(answer, |answer, (name, value)| answer.header(name, value.clone()))
+    match refusal.reason {
+        // RFC 9110 section 12.5.3: so that the client knows what it may send.
+        Reason::UnsupportedEncoding => answer.header("Accept-Encoding", encoding::TAKEN),
+        _ => refusal.headers.iter().fold(answer, |answer, (name, value)| answer.header(name, value.clone())),
+    }
 }
 
 /// The reason phrase of RFC 9110, as Go spells it.

@@ -125,7 +125,7 @@ pub struct Family<'b> {
 }
 
 /// One label as the body wrote it, unescaped.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Label<'b> {
     pub name: Cow<'b, str>,
     pub value: Cow<'b, str>,

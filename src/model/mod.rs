@@ -5,6 +5,7 @@
 pub mod families;
 pub mod grouping_key;
 pub mod histogram;
+mod leniency;
 pub mod names;
 pub mod refusal;
 pub mod request;
@@ -14,6 +15,7 @@ pub use families::{
     Detail, Families, Family, Field, Label, MetricType, Number, Part, SampleSpan, Series, Span,
 };
 pub use grouping_key::GroupingKey;
+pub use leniency::Leniency;
 pub use names::NameRules;
 pub use refusal::{Reason, Refusal};
 pub use request::RequestFacts;

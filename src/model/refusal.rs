@@ -23,6 +23,8 @@ pub enum Reason {
         /// Whether an existing group is to show the failure as a failed push.
         mark_failed: bool,
     },
+    /// We have too much to do at the moment.
+    Overloaded,
 }
 
 impl Reason {
@@ -35,6 +37,7 @@ impl Reason {
             Reason::TooLarge => "too_large",
             Reason::UnsupportedEncoding => "unsupported_encoding",
             Reason::Plugin { .. } => "plugin",
+            Reason::Overloaded => "overloaded",
         }
     }
 }

@@ -21,7 +21,7 @@ enum Reading {
     Ignored,
 }
 
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 struct Piece {
     /// Constant bytes before the value.
     before: u32,
@@ -30,7 +30,7 @@ struct Piece {
     reading: Reading,
 }
 
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub struct Template {
     /// The body without its values.
     constant: Box<[u8]>,
@@ -100,11 +100,6 @@ impl Template {
             values[piece.value as usize] = bits;
         }
         (rest == constant).then_some(values)
-    }
-
-    /// Bytes of memory it takes.
-    pub fn bytes(&self) -> usize {
-        self.constant.len() + self.pieces.len() * size_of::<Piece>()
     }
 }
 

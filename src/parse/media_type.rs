@@ -6,6 +6,8 @@
 pub enum BodyFormat {
     /// The text exposition format 0.0.4.
     Text,
+    /// OpenMetrics text, of any version.
+    OpenMetrics,
     /// `io.prometheus.client.MetricFamily` messages, each behind its length.
     Protobuf,
 }
@@ -13,11 +15,11 @@ pub enum BodyFormat {
 /// The format that a Content-Type announces.
 pub fn format_of(content_type: Option<&[u8]>) -> BodyFormat {
     let header = content_type.and_then(|header| std::str::from_utf8(header).ok()).unwrap_or_default();
-    if is_delimited_protobuf(header) == Some(true) { BodyFormat::Protobuf } else { BodyFormat::Text }
+    announced(header).unwrap_or(BodyFormat::Text)
 }
 
 /// `None` if the header is malformed.
-fn is_delimited_protobuf(header: &str) -> Option<bool> {
+fn announced(header: &str) -> Option<BodyFormat> {
     let (media_type, mut rest) = header.split_at(header.find(';').unwrap_or(header.len()));
     let (mut proto, mut encoding) = (None, None);
     while !rest.trim_ascii().is_empty() {
@@ -38,11 +40,15 @@ fn is_delimited_protobuf(header: &str) -> Option<bool> {
         }
         *known = Some(value);
     }
-    Some(
-        media_type.trim_ascii().eq_ignore_ascii_case("application/vnd.google.protobuf")
-            && proto.as_deref() == Some("io.prometheus.client.MetricFamily")
-            && encoding.as_deref() == Some("delimited"),
-    )
+    let is = |name: &str| media_type.trim_ascii().eq_ignore_ascii_case(name);
+    let is_message = proto.as_deref() == Some("io.prometheus.client.MetricFamily");
+    Some(if is("application/vnd.google.protobuf") && is_message && encoding.as_deref() == Some("delimited") {
+        BodyFormat::Protobuf
+    } else if is("application/openmetrics-text") {
+        BodyFormat::OpenMetrics
+    } else {
+        BodyFormat::Text
+    })
 }
 
 /// `; name=value` at the start of `text`, and what follows.
@@ -125,6 +131,14 @@ mod tests {
             format!("{TYPE};; {PROTO}; encoding=delimited"),
             format!("{TYPE}, {TYPE}; {PROTO}; encoding=delimited"),
         ] {
+            assert_eq!(format_of(Some(header.as_bytes())), BodyFormat::Text, "{header}");
+        }
+        for header in
+            ["application/openmetrics-text", "Application/OpenMetrics-Text; version=1.0.0; charset=utf-8"]
+        {
+            assert_eq!(format_of(Some(header.as_bytes())), BodyFormat::OpenMetrics, "{header}");
+        }
+        for header in ["application/openmetrics-text; version", "application/openmetrics", "text/plain"] {
             assert_eq!(format_of(Some(header.as_bytes())), BodyFormat::Text, "{header}");
         }
         assert_eq!(format_of(None), BodyFormat::Text);

@@ -1,6 +1,8 @@
 //! Bytes to families; zero-copy where the bytes allow. Where the families go next is not known here.
 
+pub mod lenient;
 mod media_type;
+pub mod openmetrics;
 pub mod protobuf;
 pub mod push_path;
 pub mod text;

@@ -93,9 +93,10 @@ impl Sources {
                 .set_optimization_level(1)
                 .set_debug_level(1)
                 .set_disabled_builtins(["tonumber", "unpack", "table.unpack"]);
-            compiler
-                .compile(text)
-                .map_err(|error| Fault::new(Code::Load, format!("{name}{}", Fault::from_lua(&error).text)))
+            compiler.compile(text).map_err(|error| {
+                let text = Fault::from_lua(&error).text;
+                Fault::new(Code::Load, format!("{name}:{}", text.trim_start_matches(':')))
+            })
         };
         let modules = self.modules.iter().map(|(name, text)| Ok((name.clone(), compile(name, text)?)));
         Ok(Program { main: compile(name, &self.main)?, modules: modules.collect::<Result<_, Fault>>()? })

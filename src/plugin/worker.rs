@@ -63,12 +63,12 @@ thread_local! {
 const ENGINES_MAX: usize = 4;
 
 /// A push on its way, as the gateway hands it in.
-pub struct Push<'p, 'b, P, S, F> {
+pub struct Push<'p, P, S, F> {
     pub key: &'p GroupingKey,
     pub facts: RequestFacts,
-    pub body: &'b [u8],
+    pub body: &'p [u8],
     pub now: Now,
-    /// Reads the body into the given vectors. The key is the one it will be stored under.
+    /// Reads the body and hands its families over. The key is the one they will be stored under.
     pub parse: P,
     /// Stores the families under the key.
     pub store: S,
@@ -82,9 +82,9 @@ impl Plugins {
     /// # Errors
     ///
     /// A plugin refuses the push, or `parse` or `store` does. Nothing is stored then.
-    pub fn push<'b, P, S, F>(&self, push: Push<'_, 'b, P, S, F>) -> Result<Passed, Refusal>
+    pub fn push<P, S, F>(&self, push: Push<'_, P, S, F>) -> Result<Passed, Refusal>
     where
-        P: FnOnce(&GroupingKey, Families<'static>) -> Result<Families<'b>, Refusal>,
+        P: FnOnce(&GroupingKey, &mut dyn FnMut(&Families<'_>)) -> Result<(), Refusal>,
         S: FnOnce(&GroupingKey, &Families<'_>) -> Result<(), Refusal>,
         F: FnOnce(&GroupingKey),
     {
@@ -194,9 +194,9 @@ impl Worker {
         }
     }
 
-    fn push<'b, P, S, F>(&mut self, push: Push<'_, 'b, P, S, F>) -> Result<Passed, Refusal>
+    fn push<P, S, F>(&mut self, push: Push<'_, P, S, F>) -> Result<Passed, Refusal>
     where
-        P: FnOnce(&GroupingKey, Families<'static>) -> Result<Families<'b>, Refusal>,
+        P: FnOnce(&GroupingKey, &mut dyn FnMut(&Families<'_>)) -> Result<(), Refusal>,
         S: FnOnce(&GroupingKey, &Families<'_>) -> Result<(), Refusal>,
         F: FnOnce(&GroupingKey),
     {
@@ -205,13 +205,13 @@ impl Worker {
         let mut outcome = self.phase_request(&mut passed);
         if outcome.is_none() {
             let key = self.stage.draft.borrow().grouping_key();
-            match (push.parse)(&key, std::mem::take(&mut self.spare)) {
-                Err(refusal) => outcome = Some(Outcome::Refused(refusal)),
-                Ok(families) => {
-                    let received = Received { families: &families, body: push.body };
-                    self.stage.draft.borrow_mut().load(&received);
-                    self.spare = families.recycle();
-                }
+            let body = push.body;
+            let draft = &self.stage.draft;
+            let mut load = |families: &Families<'_>| {
+                draft.borrow_mut().load(&Received { families, body });
+            };
+            if let Err(refusal) = (push.parse)(&key, &mut load) {
+                outcome = Some(Outcome::Refused(refusal));
             }
         }
         outcome =

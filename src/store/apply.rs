@@ -123,8 +123,9 @@ impl Store {
         let first = |series: u32| Some(built.first_values[series as usize]).filter(|at| *at != DROPPED);
         let template = body.and_then(|body| Template::cut(body, families, values.len(), first));
         let details = Details::new(&families.details, &built.first_values);
-        let template = template.map(Arc::new);
-        Ok(Block { shape: self.shapes.intern(built.shape), template, values, details, pushed_at: now })
+        let shape = self.shapes.intern(built.shape);
+        let template = template.map(|template| shape.share(template));
+        Ok(Block { shape, template, values, details, pushed_at: now })
     }
 
     /// Publishes `block` if that changes nothing but values and times; false if it would change more.

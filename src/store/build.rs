@@ -301,6 +301,7 @@ impl<'f, 'b> Builder<'f, 'b> {
             runs: String::from_utf8(self.runs).expect("labels are text").into(),
             bounds: self.bounds.into(),
             value_count: self.value_count,
+            templates: Default::default(),
         };
         shape.hash = hash_of(&shape);
         Built { shape, first_values: self.first_values }

@@ -149,3 +149,6 @@ impl Store {
 pub fn series_id(name: &str, shape: &shape::Shape, position: usize, group: &Group) -> u64 {
     hash::of_bytes(name.as_bytes()).wrapping_add(group.key_hash).wrapping_add(shape.run_hash(position))
 }
+
+#[cfg(test)]
+mod tests;

@@ -16,7 +16,13 @@
 //! 4. Values lie in body order: for each series its parts, then the sum (or plain value), then the
 //!    count if the type has one.
 
+use std::sync::{Arc, Mutex, Weak};
+
+use crate::model::template::Template;
 use crate::model::{MetricType, Span};
+
+/// Templates that a shape remembers.
+const TEMPLATES_MAX: usize = 4;
 
 /// See the module.
 #[derive(Debug)]
@@ -33,6 +39,8 @@ pub struct Shape {
     pub(super) runs: Box<str>,
     pub(super) bounds: Box<[f64]>,
     pub(super) value_count: u32,
+    /// Templates of bodies of this shape that some group holds; not part of its content.
+    pub(super) templates: Mutex<Vec<Weak<Template>>>,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -159,6 +167,22 @@ impl Shape {
             None => self.value_count(),
         };
         if family.series.is_empty() { 0..0 } else { first(family.series.start)..first(family.series.end) }
+    }
+
+    /// The template equal to `template` that some group of this shape holds already, or `template`
+    /// itself from now on: a fleet's groups share one, as they share the shape.
+    pub(super) fn share(&self, template: Template) -> Arc<Template> {
+        let mut known = self.templates.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        if let Some(equal) = known.iter().filter_map(Weak::upgrade).find(|known| **known == template) {
+            return equal;
+        }
+        let template = Arc::new(template);
+        known.retain(|template| template.strong_count() > 0);
+        // Bodies that spell the same shape in ever new ways gain nothing from being remembered.
+        if known.len() < TEMPLATES_MAX {
+            known.push(Arc::downgrade(&template));
+        }
+        template
     }
 
     /// Positions, in the whole shape, of the series of `family` whose run labels hash to `hash`.

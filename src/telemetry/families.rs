@@ -10,6 +10,7 @@ use super::process::{Allocator, Process};
 use super::summary::Merged;
 use super::{OwnFamily, OwnSeries, OwnValue};
 use crate::build_info;
+use crate::model::Leniency;
 use crate::model::MetricType;
 use crate::model::MetricType::{Counter, Gauge, Summary};
 
@@ -115,6 +116,18 @@ static DECLARED: &[Declared] = &[
         Counter,
         "Log lines lost because standard error was not read in time.",
         |_| plain(Some(log::lines_dropped() as f64)),
+    ),
+    family(
+        "floodway_push_lenience_total",
+        Counter,
+        "Pushes taken only because --push.lenient forgives something, by what was forgiven.",
+        |f| {
+            let series = |leniency: Leniency| OwnSeries {
+                labels: vec![("kind", leniency.label().to_owned())],
+                value: OwnValue::Plain(f.telemetry.leniencies(leniency) as f64),
+            };
+            Leniency::ALL.map(series).into()
+        },
     ),
     family("floodway_pushes_refused_total", Counter, "Pushes refused, by reason.", |f| {
         let series = |(index, reason): (usize, &crate::model::Reason)| OwnSeries {

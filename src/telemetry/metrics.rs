@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use super::requests::RequestCounts;
 use super::slots::PerWorker;
 use super::summary::{self, Merged, Summary};
-use crate::model::Reason;
+use crate::model::{Leniency, Reason};
 
 /// Counters and gauges of this process. One exists, shared by all threads.
 pub struct Telemetry {
@@ -34,13 +34,14 @@ struct StoreFigures {
 pub(super) const PUSH_METHODS: [&str; 2] = ["post", "put"];
 
 /// All reasons in order of their index.
-pub(super) const REASONS: [Reason; 6] = [
+pub(super) const REASONS: [Reason; 7] = [
     Reason::BadKey,
     Reason::Malformed,
     Reason::Inconsistent,
     Reason::TooLarge,
     Reason::UnsupportedEncoding,
     Reason::Plugin { status: 0, mark_failed: false },
+    Reason::Overloaded,
 ];
 
 #[derive(Default)]
@@ -51,6 +52,7 @@ struct Counters {
     /// In nanoseconds.
     push_durations: [Summary; PUSH_METHODS.len()],
     refusals: [AtomicU64; REASONS.len()],
+    leniencies: [AtomicU64; Leniency::ALL.len()],
     /// Opened less closed on this copy; below zero where connections close on another thread.
     connections: AtomicI64,
 }
@@ -87,6 +89,11 @@ impl Telemetry {
     /// Counts a push that was refused.
     pub fn count_refusal(&self, reason: Reason) {
         self.counters.mine().refusals[index_of(reason)].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts a push of which something was forgiven.
+    pub fn count_lenience(&self, leniency: Leniency) {
+        self.counters.mine().leniencies[leniency as usize].fetch_add(1, Ordering::Relaxed);
     }
 
     pub fn connection_opened(&self) {
@@ -156,6 +163,10 @@ impl Telemetry {
         Merged::new(parts, summary::period_at(self.started.elapsed()))
     }
 
+    pub(super) fn leniencies(&self, leniency: Leniency) -> u64 {
+        self.counters.iter().map(|part| part.leniencies[leniency as usize].load(Ordering::Relaxed)).sum()
+    }
+
     pub(super) fn refusals(&self, reason: usize) -> u64 {
         self.counters.iter().map(|part| part.refusals[reason].load(Ordering::Relaxed)).sum()
     }
@@ -170,6 +181,7 @@ fn index_of(reason: Reason) -> usize {
         Reason::TooLarge => 3,
         Reason::UnsupportedEncoding => 4,
         Reason::Plugin { .. } => 5,
+        Reason::Overloaded => 6,
     }
 }
 

@@ -1,5 +1,8 @@
 //! The gateway as a [`Service`]: from a routed request to its answer, one file per kind.
 //!
+//! The head of a gzip body is looked at before anything that routing found out is answered, as in the
+//! reference. All other codings are looked at only where a body is wanted.
+//!
 //! Answers of the routers, refused codings, scrapes and `/-/quit` are not counted, as in the reference.
 
 use std::sync::Arc;
@@ -8,13 +11,13 @@ use bytes::Bytes;
 
 use crate::config::Info;
 use crate::gateway::Gateway;
-use crate::http::encoding::Coding;
+use crate::http::encoding::{Coding, Decoders};
 use crate::http::head::Head;
 use crate::http::route::{Route, Routed, Router, Routes};
 use crate::http::service::{BodyFault, Next, Service};
 use crate::http::worker::Driver;
 use crate::http::{Answer, status as code};
-use crate::model::{GroupingKey, RequestFacts};
+use crate::model::{GroupingKey, Refusal, RequestFacts};
 
 pub mod admin;
 pub mod api;
@@ -33,8 +36,11 @@ pub type Quit = Arc<dyn Fn() + Send + Sync>;
 #[derive(Clone)]
 pub struct Frontend {
     pub gateway: Arc<Gateway>,
+    pub decoders: Arc<Decoders>,
     pub routes: Arc<Routes>,
     pub info: Arc<Info>,
+    /// The status of an accepted push, where pushes are checked.
+    pub push_status: u16,
     pub quit: Quit,
 }
 
@@ -51,6 +57,14 @@ pub enum Waiting {
     Wipe,
     Quit,
     Reload,
+    /// The rest once the head of the body was looked at.
+    Coded(Coding, Box<Decided>),
+}
+
+/// What was decided about a request whose body still has to be looked at.
+pub enum Decided {
+    Answer(Answer),
+    Bodiless(Waiting),
 }
 
 impl Service for Frontend {
@@ -70,16 +84,60 @@ impl Service for Frontend {
 
     fn begin(&self, head: &Head<'_>) -> Next<Waiting> {
         let (method, target) = (head.method, &head.target);
-        let (routed, coding) = match self.routes.router(method, target) {
-            Router::Answered(answer) => return Next::Answer(answer),
+        match self.routes.router(method, target) {
+            Router::Answered(answer) => Next::Answer(answer),
             Router::Api(prefix) => {
-                (self.routes.api(method, &target.path[prefix..], target), Coding::Identity)
+                let routed = self.routes.api(method, &target.path[prefix..], target);
+                self.begin_routed(head, routed, Coding::Identity)
             }
             Router::Main => match Coding::of(head.content_encoding) {
-                Err(refusal) => return Next::Answer(code::refused(&refusal)),
-                Ok(coding) => (self.routes.main(method, &target.path, target), coding),
+                Err(refusal) => Next::Answer(self.refused(&refusal)),
+                Ok(coding) => {
+                    let routed = self.routes.main(method, &target.path, target);
+                    let next = self.begin_routed(head, routed, coding);
+                    if coding.has_start() { after_start(coding, next) } else { next }
+                }
             },
-        };
+        }
+    }
+
+    async fn finish(&self, waiting: Waiting, body: Bytes) -> Answer {
+        match waiting {
+            Waiting::Push(push) => push::finish(self, push, body).await,
+            Waiting::Delete(key, request) => delete::finish(&self.gateway, &key, request),
+            Waiting::Scrape(scrape) => scrape::finish(&self.gateway, scrape).await,
+            Waiting::Healthy => self.counted("healthy", "get", probe::ok()),
+            Waiting::Ready => self.counted("ready", "get", probe::ok()),
+            Waiting::Page => self.counted("status", "get", status::page(&self.gateway, &self.info)),
+            Waiting::ApiStatus => {
+                self.counted("api/v1/status", "get", api::status(&self.gateway, &self.info))
+            }
+            Waiting::ApiMetrics => self.counted("api/v1/metrics", "get", api::metrics(&self.gateway)),
+            Waiting::Wipe => self.counted("wipe", "put", admin::wipe(&self.gateway)),
+            Waiting::Reload => reload::finish(&self.gateway).await,
+            Waiting::Quit => {
+                (self.quit)();
+                probe::goodbye()
+            }
+            Waiting::Coded(coding, decided) => match (coding.check_start(&body), *decided) {
+                (Err(refusal), _) => code::refused(&refusal),
+                (Ok(()), Decided::Answer(answer)) => answer,
+                (Ok(()), Decided::Bodiless(waiting)) => Box::pin(self.finish(waiting, Bytes::new())).await,
+            },
+        }
+    }
+
+    fn broken(&self, waiting: Waiting, fault: BodyFault) -> Answer {
+        match waiting {
+            Waiting::Push(push) => push::answered(&self.gateway, &push, fault.answer()),
+            _ => fault.answer(),
+        }
+    }
+}
+
+impl Frontend {
+    fn begin_routed(&self, head: &Head<'_>, routed: Routed<'_>, coding: Coding) -> Next<Waiting> {
+        let method = head.method;
         let route = match routed {
             Routed::Answered(answer) => return Next::Answer(answer),
             Routed::To(route) => route,
@@ -87,7 +145,7 @@ impl Service for Frontend {
         Next::Bodiless(match route {
             Route::Push(path) if method == b"DELETE" => return delete::begin(&self.gateway, head, &path),
             Route::Push(path) => return push::begin(&self.gateway, head, &path, coding),
-            Route::Scrape => Waiting::Scrape(scrape::Scrape::of(head)),
+            Route::Scrape => Waiting::Scrape(scrape::Scrape::of(head, &self.gateway)),
             Route::Page => Waiting::Page,
             Route::Healthy => Waiting::Healthy,
             Route::Ready => Waiting::Ready,
@@ -104,40 +162,27 @@ impl Service for Frontend {
         })
     }
 
-    async fn finish(&self, waiting: Waiting, body: Bytes) -> Answer {
-        match waiting {
-            Waiting::Push(push) => push::finish(&self.gateway, push, body),
-            Waiting::Delete(key, request) => delete::finish(&self.gateway, &key, request),
-            Waiting::Scrape(scrape) => scrape::finish(&self.gateway, scrape).await,
-            Waiting::Healthy => self.counted("healthy", "get", probe::ok()),
-            Waiting::Ready => self.counted("ready", "get", probe::ok()),
-            Waiting::Page => self.counted("status", "get", status::page(&self.gateway, &self.info)),
-            Waiting::ApiStatus => {
-                self.counted("api/v1/status", "get", api::status(&self.gateway, &self.info))
-            }
-            Waiting::ApiMetrics => self.counted("api/v1/metrics", "get", api::metrics(&self.gateway)),
-            Waiting::Wipe => self.counted("wipe", "put", admin::wipe(&self.gateway)),
-            Waiting::Reload => reload::finish(&self.gateway).await,
-            Waiting::Quit => {
-                (self.quit)();
-                probe::goodbye()
-            }
-        }
+    /// The answer to a body whose coding is not taken or that does not begin as its coding says.
+    fn refused(&self, refusal: &Refusal) -> Answer {
+        self.gateway.telemetry().count_refusal(refusal.reason);
+        code::refused(refusal)
     }
 
-    fn broken(&self, waiting: Waiting, fault: BodyFault) -> Answer {
-        match waiting {
-            Waiting::Push(push) => push::answered(&self.gateway, &push, fault.answer()),
-            _ => fault.answer(),
-        }
-    }
-}
-
-impl Frontend {
     fn counted(&self, handler: &'static str, method: &'static str, answer: Answer) -> Answer {
         self.gateway.telemetry().count_request(handler, method, answer.status);
         answer
     }
+}
+
+/// Puts a look at the head of the body before what was decided.
+fn after_start(coding: Coding, next: Next<Waiting>) -> Next<Waiting> {
+    let decided = match next {
+        Next::Answer(answer) => Decided::Answer(answer),
+        Next::Bodiless(waiting) => Decided::Bodiless(waiting),
+        // Looks for itself.
+        Next::Body(waiting) => return Next::Body(waiting),
+    };
+    Next::Body(Waiting::Coded(coding, Box::new(decided)))
 }
 
 /// The API's answer to OPTIONS on any of its paths: what a browser may do from another origin.

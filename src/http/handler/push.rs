@@ -14,7 +14,7 @@ use crate::http::service::Next;
 use crate::http::status;
 use crate::model::{GroupingKey, Refusal, RequestFacts};
 
-use super::Waiting;
+use super::{Frontend, Waiting};
 
 /// A push whose path is fine and whose body is on its way.
 pub struct Push {
@@ -61,19 +61,30 @@ pub fn begin(gateway: &Gateway, head: &Head<'_>, path: &PushPath<'_>, coding: Co
 }
 
 /// Applies a push whose body is whole.
-pub fn finish(gateway: &Gateway, push: Push, body: Bytes) -> Answer {
-    let now = Now::read();
+pub async fn finish(frontend: &Frontend, push: Push, body: Bytes) -> Answer {
+    let gateway = &*frontend.gateway;
     let Push { mode, key, content_type, coding, facts, request } = push;
-    // The gateway counts what it refuses itself.
-    let decoded =
-        coding.decode(body).inspect_err(|refusal| gateway.telemetry().count_refusal(refusal.reason));
-    let applied: Result<Passed, Refusal> = decoded.and_then(|body| match request {
-        Some(request) => gateway.push_with(mode, &key, *request, &body, now),
-        None => gateway.push(mode, &key, content_type.as_deref(), &body, now).map(|()| Passed::default()),
-    });
+    // Refused before it gets to a handler, in the reference, which therefore does not count it as a push.
+    if let Err(refusal) = coding.check_start(&body) {
+        return frontend.refused(&refusal);
+    }
+    let decoded = frontend.decoders.decode(coding, body).await;
+    let applied: Result<Passed, Refusal> = match decoded {
+        Ok(body) => match request {
+            Some(request) => gateway.push_with(mode, &key, *request, &body, Now::read()),
+            None => gateway
+                .push(mode, &key, content_type.as_deref(), &body, Now::read())
+                .map(|()| Passed::default()),
+        },
+        // The gateway counts what it refuses itself.
+        Err(refusal) => {
+            gateway.telemetry().count_refusal(refusal.reason);
+            Err(refusal)
+        }
+    };
     let answer = match applied {
         Ok(passed) => {
-            let status = if gateway.settings().check_consistency { 200 } else { 202 };
+            let status = if gateway.settings().check_consistency { frontend.push_status } else { 202 };
             passed
                 .headers()
                 .into_iter()

@@ -8,8 +8,8 @@ use crate::model::{self, Detail, Families, GroupingKey, NameRules, Series, Span}
 /// What a parsed push is loaded from.
 pub struct Received<'r, 'b> {
     pub families: &'r Families<'b>,
-    /// The body that the families borrow from.
-    pub body: &'b [u8],
+    /// The body that the families mostly borrow from; text from elsewhere is copied.
+    pub body: &'r [u8],
 }
 
 /// Where a borrowed text lies in the body, if it does.

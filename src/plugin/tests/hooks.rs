@@ -1,7 +1,11 @@
 //! What each hook sees and may do.
 
+use bytes::Bytes;
+
 use super::{Rig, header};
-use crate::model::{GroupingKey, Reason};
+use crate::clock::Now;
+use crate::gateway::Mode;
+use crate::model::{GroupingKey, Reason, RequestFacts};
 
 #[test]
 fn the_request_can_be_read_refused_and_moved() {
@@ -365,4 +369,26 @@ fn helpers_help() {
         ("dir/words.lua", "return { one = 1 }"),
     ]);
     rig.push("a 1\n").unwrap();
+}
+
+#[test]
+fn every_form_of_body_goes_through() {
+    let rig = Rig::of("on_push = function(p) p:set_label('form', p.format) end");
+    let push = |content_type: &str, body: &str| {
+        let facts = RequestFacts {
+            method: "PUT",
+            content_type: Some(content_type.into()),
+            ..RequestFacts::default()
+        };
+        let key = GroupingKey::new("j", []);
+        let body = Bytes::copy_from_slice(body.as_bytes());
+        rig.gateway.push_with(Mode::ReplaceGroup, &key, facts, &body, Now::read()).unwrap();
+        rig.stored()
+    };
+    let openmetrics = "application/openmetrics-text; version=1.0.0";
+    assert_eq!(push("", "a 1\n"), [r#"a{form="text",instance="",job="j"} 1"#]);
+    assert_eq!(
+        push(openmetrics, "# TYPE a counter\na_total{x=\"y\"} 2\n# EOF\n"),
+        [r#"a_total{form="openmetrics",instance="",job="j",x="y"} 2"#]
+    );
 }

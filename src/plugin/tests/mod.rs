@@ -71,9 +71,7 @@ pub struct Rig {
 }
 
 pub fn plain_gateway() -> Gateway {
-    let settings =
-        Settings { check_consistency: true, names: NameRules::Legacy, exposition_cache_bytes: 1 << 20 };
-    Gateway::new(settings, Arc::new(Telemetry::new(1))).unwrap()
+    Gateway::new(Settings::default(), Arc::new(Telemetry::new(1))).unwrap()
 }
 
 impl Rig {

@@ -9,12 +9,11 @@ use crate::clock::Now;
 use crate::config::Paths;
 use crate::gateway::{Mode, Settings};
 use crate::http::Body;
-use crate::model::{GroupingKey, NameRules};
+use crate::model::GroupingKey;
 use crate::telemetry::Telemetry;
 
 fn gateway() -> Gateway {
-    let settings =
-        Settings { check_consistency: true, names: NameRules::Legacy, exposition_cache_bytes: 1 << 20 };
+    let settings = Settings::default();
     Gateway::new(settings, Arc::new(Telemetry::new(1))).unwrap()
 }
 
