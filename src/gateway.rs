@@ -14,7 +14,8 @@ use crate::model::{Families, GroupingKey, Leniency, NameRules, Reason, Refusal, 
 use crate::parse::{self, BodyFormat, lenient, openmetrics, protobuf, text};
 use crate::plugin::{self, Plugins, Problem};
 use crate::render::renderer::Renderer;
-use crate::store::Store;
+use crate::sink::durable::Durable;
+use crate::store::{OwnFamily, Store};
 use crate::telemetry::Telemetry;
 
 pub use crate::parse::push_path;
@@ -22,6 +23,8 @@ pub use crate::plugin::Passed;
 pub use crate::render::lease::Lease;
 pub use crate::render::negotiate::{Encoding, Form, Wanted};
 pub use crate::render::renderer::{Rendered, Slices};
+pub use crate::sink::durable::{Options as Persistence, Promise};
+pub use crate::sink::start::StartError as PersistenceError;
 pub use crate::store::Mode;
 pub use crate::store::view::{FamilyView, GroupView, SeriesView, ValueView};
 
@@ -59,6 +62,17 @@ pub struct Gateway {
     store: Arc<Store>,
     renderer: Renderer,
     plugins: Option<Arc<Plugins>>,
+    /// Where groups are kept on the disk.
+    durable: Option<Durable>,
+}
+
+/// Why there is no gateway.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    #[error("could not start the renderer: {0}")]
+    Renderer(std::io::Error),
+    #[error("{0}")]
+    Persistence(#[from] PersistenceError),
 }
 
 thread_local! {
@@ -66,22 +80,43 @@ thread_local! {
     static SPARE: Cell<Option<Families<'static>>> = const { Cell::new(None) };
 }
 
+/// Our own families, as the store must know them.
+pub fn own_families() -> impl Iterator<Item = OwnFamily> {
+    Telemetry::declared().iter().map(|family| OwnFamily {
+        name: family.name,
+        help: family.help,
+        kind: family.kind,
+        help_must_agree: !family.from_start,
+    })
+}
+
 impl Gateway {
-    /// An empty gateway, its renderer running.
+    /// An empty gateway that keeps its groups in memory only, its renderer running.
     ///
     /// # Errors
     ///
     /// The system gives no thread.
-    pub fn new(settings: Settings, telemetry: Arc<Telemetry>) -> std::io::Result<Gateway> {
-        let own = Telemetry::declared().iter().map(|family| crate::store::OwnFamily {
-            name: family.name,
-            help: family.help,
-            kind: family.kind,
-            help_must_agree: !family.from_start,
-        });
-        let store = Arc::new(Store::new(settings.check_consistency, own));
-        let renderer = Renderer::start(store.clone(), telemetry.clone(), settings.exposition_cache_bytes)?;
-        Ok(Gateway { settings, telemetry, store, renderer, plugins: None })
+    pub fn new(settings: Settings, telemetry: Arc<Telemetry>) -> Result<Gateway, OpenError> {
+        Gateway::open(settings, telemetry, None)
+    }
+
+    /// A gateway with the groups that were kept on the disk, if `persistence` says where; they are all
+    /// there when this returns.
+    ///
+    /// # Errors
+    ///
+    /// What is on the disk cannot be used, or the system gives no thread.
+    pub fn open(
+        settings: Settings,
+        telemetry: Arc<Telemetry>,
+        persistence: Option<&Persistence>,
+    ) -> Result<Gateway, OpenError> {
+        let store = Store::new(settings.check_consistency, own_families());
+        let store = Arc::new(if persistence.is_some() { store.followed_by_keeper() } else { store });
+        let durable = persistence.map(|options| Durable::start(&store, &telemetry, options)).transpose()?;
+        let renderer = Renderer::start(store.clone(), telemetry.clone(), settings.exposition_cache_bytes)
+            .map_err(OpenError::Renderer)?;
+        Ok(Gateway { settings, telemetry, store, renderer, plugins: None, durable })
     }
 
     /// Runs every push and delete from here on through `plugins`.
@@ -110,6 +145,37 @@ impl Gateway {
         self.plugins.as_ref().map_or(Ok(0), |plugins| plugins.reload())
     }
 
+    /// Ends what runs beside the workers, the last changes on the disk. Nobody may push any more.
+    pub fn close(&self) {
+        if let Some(durable) = &self.durable {
+            // The thread has logged what went wrong.
+            let _ = durable.stop();
+        }
+    }
+
+    /// Whether pushes are taken.
+    ///
+    /// # Errors
+    ///
+    /// Groups are kept on the disk, and the disk fails.
+    pub fn check_durable(&self) -> Result<(), Refusal> {
+        let Some(durable) = &self.durable else { return Ok(()) };
+        durable.check().map_err(|text| Refusal::new(Reason::NotDurable, text))
+    }
+
+    /// Waits until what this thread has changed is on the disk, if that was promised.
+    ///
+    /// # Errors
+    ///
+    /// The disk failed, and nobody knows whether the change is on it.
+    pub async fn made_durable(&self) -> Result<(), Refusal> {
+        let Some(durable) = &self.durable else { return Ok(()) };
+        durable.settled().await.map_err(|text| {
+            self.telemetry.count_refusal(Reason::NotDurable);
+            Refusal::new(Reason::NotDurable, text)
+        })
+    }
+
     pub fn settings(&self) -> &Settings {
         &self.settings
     }
@@ -119,7 +185,8 @@ impl Gateway {
     }
 
     /// Applies one push whose `body` is decoded (no content coding left) and whole. The Content-Type
-    /// says what it is written in.
+    /// says what it is written in. Ask [`made_durable`](Gateway::made_durable) before answering that it
+    /// was accepted.
     ///
     /// # Errors
     ///
@@ -140,6 +207,7 @@ impl Gateway {
             let facts = RequestFacts { method, content_type, ..RequestFacts::default() };
             return self.push_with(mode, key, facts, body, now).map(|_| ());
         }
+        self.check_durable().inspect_err(|refusal| self.telemetry.count_refusal(refusal.reason))?;
         let result = match parse::format_of(content_type) {
             BodyFormat::Text if self.store.push_known(mode, key, body, now.wall) => return Ok(()),
             format => self.read(format, key, body, now, &mut |families, body| {
@@ -148,6 +216,10 @@ impl Gateway {
         };
         if let Err(refusal) = &result {
             self.telemetry.count_refusal(refusal.reason);
+            if let Some(durable) = &self.durable {
+                // The group's failure time may have been set.
+                durable.nudge();
+            }
             if refusal.reason == Reason::Inconsistent && !self.settings.check_consistency {
                 return Ok(());
             }
@@ -279,6 +351,7 @@ impl Gateway {
                 .push(mode, key, content_type, body, now)
                 .map(|()| Passed { stored: true, ..Passed::default() });
         };
+        self.check_durable().inspect_err(|refusal| self.telemetry.count_refusal(refusal.reason))?;
         let format = parse::format_of(facts.content_type.as_deref().map(str::as_bytes));
         let result = plugins.push(plugin::Push {
             key,
@@ -307,6 +380,10 @@ impl Gateway {
         });
         if let Err(refusal) = &result {
             self.telemetry.count_refusal(refusal.reason);
+            if let Some(durable) = &self.durable {
+                // The group's failure time may have been set.
+                durable.nudge();
+            }
             if refusal.reason == Reason::Inconsistent && !self.settings.check_consistency {
                 return Ok(Passed::default());
             }
@@ -321,8 +398,9 @@ impl Gateway {
     /// A plugin refuses it.
     pub fn delete_with(&self, key: &GroupingKey, facts: RequestFacts, now: Now) -> Result<Passed, Refusal> {
         let Some(plugins) = &self.plugins else {
-            return Ok(Passed { stored: self.store.delete(key), ..Passed::default() });
+            return Ok(Passed { stored: self.delete(key)?, ..Passed::default() });
         };
+        self.check_durable()?;
         let result = plugins.delete(key, facts, now, |key| self.store.delete(key));
         if let Err(refusal) = &result {
             self.telemetry.count_refusal(refusal.reason);
@@ -330,14 +408,25 @@ impl Gateway {
         result.map(|(_, passed)| passed)
     }
 
-    /// Removes one group; true if it was there. Asks no plugin.
-    pub fn delete(&self, key: &GroupingKey) -> bool {
-        self.store.delete(key)
+    /// Removes one group; true if it was there. Asks no plugin. To be made
+    /// durable as a push.
+    ///
+    /// # Errors
+    ///
+    /// Groups are kept on the disk, and the disk fails. Nothing was removed.
+    pub fn delete(&self, key: &GroupingKey) -> Result<bool, Refusal> {
+        self.check_durable()?;
+        Ok(self.store.delete(key))
     }
 
-    /// Removes every group that exists now; returns how many.
-    pub fn wipe(&self) -> usize {
-        self.store.wipe()
+    /// Removes every group that exists now; returns how many. To be made durable as a push.
+    ///
+    /// # Errors
+    ///
+    /// Groups are kept on the disk, and the disk fails. Nothing was removed.
+    pub fn wipe(&self) -> Result<usize, Refusal> {
+        self.check_durable()?;
+        Ok(self.store.wipe())
     }
 
     /// The exposition of everything answered before this call, as `wanted`; without a body if it is

@@ -17,8 +17,10 @@ pub mod http;
 pub mod parse;
 pub mod plugin;
 pub mod render;
+pub mod sink;
 pub mod store;
 
 pub mod config;
 pub mod server;
 pub mod telemetry;
+pub mod transfer;

@@ -1,18 +1,21 @@
 //! The `floodway` program: settings, logging, gateway, server, in this order.
 
+use std::ffi::OsString;
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use floodway::build_info;
 use floodway::clock::Now;
-use floodway::config::{Config, LogFormat, LogLevel};
-use floodway::gateway::{Gateway, Settings};
+use floodway::config::{self, Config, LogFormat, LogLevel, SyncMode};
+use floodway::gateway::{Gateway, Persistence, Promise, Settings};
 use floodway::http::config::HttpConfig;
 use floodway::http::route::Routes;
 use floodway::model::NameRules;
 use floodway::plugin::{self, Plugins};
 use floodway::server::{self, ServerConfig};
 use floodway::telemetry::{Telemetry, log};
+use floodway::transfer::{export, import};
 use tracing::{Level, debug, error, info};
 
 /// Gives memory back to the system from threads of its own: the crate's feature `background_threads`
@@ -33,7 +36,13 @@ fn main() -> ExitCode {
     if let Some(code) = plugin::command::run(std::env::args_os()) {
         return code;
     }
-    let config = match Config::from_args(std::env::args_os(), Now::read().wall) {
+    let args: Vec<OsString> = std::env::args_os().collect();
+    if let [_, job, path] = &args[..]
+        && (job == "import" || job == "export")
+    {
+        return transfer(job == "import", Path::new(path));
+    }
+    let config = match Config::from_args(args, Now::read().wall) {
         Ok(config) => config,
         Err(stop) => return stop.report(),
     };
@@ -43,6 +52,24 @@ fn main() -> ExitCode {
     // The server has logged what ended it. The reference ends with status 0 even if it could not
     // listen, and its supervisor believes that all is well.
     if serve(config) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// `floodway import FILE` and `floodway export DIRECTORY`.
+fn transfer(imports: bool, path: &Path) -> ExitCode {
+    let logger = log::install(Level::INFO, log::Format::Logfmt);
+    let done = if imports {
+        import::import(path, true).map(drop).map_err(|error| error.to_string())
+    } else {
+        export::export(path, &mut std::io::stdout().lock()).map_err(|error| error.to_string())
+    };
+    drop(logger);
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("floodway: error: {error}");
+            ExitCode::FAILURE
+        }
+    }
 }
 
 /// Serves until the process is asked to stop. False if it ended for any other reason.
@@ -65,16 +92,25 @@ fn serve(config: Config) -> bool {
     };
     // Kept for as long as the server runs.
     let _watch = plugins.clone().filter(|_| config.plugins.watch).map(plugin::watch::start);
-    match Gateway::new(settings, telemetry) {
+    if let Some(persistence) = &config.persistence
+        && let Err(err) = import::prepare(&persistence.path, settings.check_consistency)
+    {
+        error!(%err, "could not start");
+        return false;
+    }
+    let persistence = config.persistence.as_ref().map(persistence);
+    match Gateway::open(settings, telemetry, persistence.as_ref()) {
         Ok(gateway) => {
-            let gateway = match plugins {
+            let gateway = Arc::new(match plugins {
                 Some(plugins) => gateway.with_plugins(plugins),
                 None => gateway,
-            };
-            server::run(server_config(config), Arc::new(gateway)).is_ok()
+            });
+            let served = server::run(server_config(config), gateway.clone()).is_ok();
+            gateway.close();
+            served
         }
         Err(err) => {
-            error!(%err, "could not start the renderer");
+            error!(%err, "could not start");
             false
         }
     }
@@ -95,6 +131,15 @@ fn load_plugins(config: &Config, names: NameRules) -> Result<Option<Arc<Plugins>
         workers: config.workers,
     };
     Plugins::start(options).map(Some)
+}
+
+fn persistence(config: &config::Persistence) -> Persistence {
+    let promise = match config.sync {
+        SyncMode::Always => Promise::Always,
+        SyncMode::Interval => Promise::Within(config.interval),
+        SyncMode::Never => Promise::Nothing,
+    };
+    Persistence { path: config.path.clone(), promise, salvage: config.salvage }
 }
 
 fn server_config(config: Config) -> ServerConfig {

@@ -10,13 +10,14 @@ pub mod paths;
 mod url;
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use crate::clock::UnixNanos;
 use crate::limits;
 use flags::{Action, Draft, FLAGS, Kind, Role};
-pub use flags::{LogFormat, LogLevel};
+pub use flags::{LogFormat, LogLevel, SyncMode};
 pub use paths::Paths;
 
 /// Everything that was set, immutable and consistent.
@@ -43,6 +44,8 @@ pub struct Config {
     pub workers: usize,
     pub limits: Limits,
     pub plugins: Plugins,
+    /// Where groups are kept across restarts, if anywhere.
+    pub persistence: Option<Persistence>,
     pub info: Info,
 }
 
@@ -64,6 +67,15 @@ impl Plugins {
     pub fn are_on(&self) -> bool {
         !self.dir.is_empty() || !self.config.is_empty()
     }
+}
+
+/// Where and how groups are kept across restarts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Persistence {
+    pub path: PathBuf,
+    pub sync: SyncMode,
+    pub interval: Duration,
+    pub salvage: bool,
 }
 
 /// The bounds that operators may move.
@@ -212,6 +224,13 @@ impl Config {
             workers,
             limits: draft.limits,
             plugins: draft.plugins,
+            persistence: (!draft.persistence_file.is_empty()).then(|| Persistence {
+                path: draft.persistence_file.into(),
+                sync: draft.persistence_sync,
+                // As in the reference, nothing and less than nothing stand for after every push.
+                interval: Duration::from_nanos(u64::try_from(draft.persistence_interval).unwrap_or(0)),
+                salvage: draft.persistence_salvage,
+            }),
             info: Info { flags, started, paths },
         })
     }
@@ -240,11 +259,9 @@ fn fill(given: &[args::Given]) -> Result<Draft, String> {
 /// A flag whose feature does not exist yet is refused rather than ignored: an operator who asks for
 /// TLS must not get a server without it.
 fn refuse_unsupported(draft: &Draft) -> Result<(), String> {
-    for (is_set, name) in [
-        (!draft.config_file.is_empty(), "web.config.file"),
-        (!draft.persistence_file.is_empty(), "persistence.file"),
-        (draft.systemd_socket, "web.systemd-socket"),
-    ] {
+    for (is_set, name) in
+        [(!draft.config_file.is_empty(), "web.config.file"), (draft.systemd_socket, "web.systemd-socket")]
+    {
         if is_set {
             return Err(format!("--{name} is not supported by this version of floodway"));
         }

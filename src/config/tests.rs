@@ -62,7 +62,6 @@ fn our_own_errors() {
 #[test]
 fn what_is_not_there_yet_is_refused_and_not_ignored() {
     check_error(&["--web.config.file=x"], "--web.config.file is not supported by this version of floodway");
-    check_error(&["--persistence.file=x"], "--persistence.file is not supported by this version of floodway");
     check_error(
         &["--web.systemd-socket"],
         "--web.systemd-socket is not supported by this version of floodway",
@@ -127,6 +126,8 @@ fn values_are_shown_as_the_reference_shows_them() {
             "log.level=debug",
             "persistence.file=",
             "persistence.interval=1m30s",
+            "persistence.salvage=false",
+            "persistence.sync=always",
             "plugin.allow-broken=false",
             "plugin.config=",
             "plugin.dir=",

@@ -13,6 +13,7 @@ pub fn of(reason: Reason) -> u16 {
         Reason::UnsupportedEncoding => 415,
         Reason::Overloaded => 503,
         Reason::Plugin { status, .. } => status,
+        Reason::NotDurable => 503,
     }
 }
 

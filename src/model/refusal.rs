@@ -25,6 +25,8 @@ pub enum Reason {
     },
     /// We have too much to do at the moment.
     Overloaded,
+    /// Groups are kept on the disk, and the disk fails.
+    NotDurable,
 }
 
 impl Reason {
@@ -38,6 +40,7 @@ impl Reason {
             Reason::UnsupportedEncoding => "unsupported_encoding",
             Reason::Plugin { .. } => "plugin",
             Reason::Overloaded => "overloaded",
+            Reason::NotDurable => "not_durable",
         }
     }
 }

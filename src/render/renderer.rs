@@ -28,10 +28,8 @@ use super::index::{Change, Index};
 use super::lease::{Lease, Leases};
 use super::negotiate::Wanted;
 use crate::store::Store;
+use crate::store::group::RENDERER;
 use crate::telemetry::Telemetry;
-
-/// The renderer's place among the feed's readers.
-const READER: usize = 0;
 
 /// Rounds over the feed before changes of shape are held back.
 const ROUNDS_MAX: usize = 4;
@@ -266,8 +264,8 @@ fn is_among(etag: &str, tags: &str) -> bool {
 fn take_feed(store: &Store, index: &mut Index) -> bool {
     let mut shape = false;
     // Groups pushed meanwhile are queued anew; they wait for the next round, or it might never end.
-    for _ in 0..store.changed(READER) {
-        let Some(group) = store.next_changed(READER) else { break };
+    for _ in 0..store.changed(RENDERER) {
+        let Some(group) = store.next_changed(RENDERER) else { break };
         shape |= index.update(&group) == Change::Shape;
     }
     shape

@@ -1,7 +1,7 @@
 //! DELETE of a group.
 
 use crate::clock::Now;
-use crate::gateway::{Gateway, push_path};
+use crate::gateway::{Gateway, Passed, push_path};
 use crate::http::Answer;
 use crate::http::head::Head;
 use crate::http::route::PushPath;
@@ -21,19 +21,21 @@ pub fn begin(gateway: &Gateway, head: &Head<'_>, path: &PushPath<'_>) -> Next<Wa
 }
 
 /// Deletes. The answer is the same whether the group was there or not.
-pub fn finish(gateway: &Gateway, key: &GroupingKey, request: Option<Box<RequestFacts>>) -> Answer {
-    let answer = match request {
-        None => {
-            gateway.delete(key);
-            Answer::empty(202)
-        }
-        Some(request) => match gateway.delete_with(key, *request, Now::read()) {
-            Err(refusal) => status::refused(&refusal),
-            Ok(passed) => passed
-                .headers()
-                .into_iter()
-                .fold(Answer::empty(202), |answer, (name, value)| answer.header(name, value)),
-        },
+pub async fn finish(gateway: &Gateway, key: &GroupingKey, request: Option<Box<RequestFacts>>) -> Answer {
+    let deleted = match request {
+        None => gateway.delete(key).map(|_| Passed::default()),
+        Some(request) => gateway.delete_with(key, *request, Now::read()),
+    };
+    let durable = match deleted {
+        Ok(passed) => gateway.made_durable().await.map(|()| passed),
+        Err(refusal) => Err(refusal),
+    };
+    let answer = match durable {
+        Err(refusal) => status::refused(&refusal),
+        Ok(passed) => passed
+            .headers()
+            .into_iter()
+            .fold(Answer::empty(202), |answer, (name, value)| answer.header(name, value)),
     };
     counted(gateway, answer)
 }

@@ -104,16 +104,16 @@ impl Service for Frontend {
     async fn finish(&self, waiting: Waiting, body: Bytes) -> Answer {
         match waiting {
             Waiting::Push(push) => push::finish(self, push, body).await,
-            Waiting::Delete(key, request) => delete::finish(&self.gateway, &key, request),
+            Waiting::Delete(key, request) => delete::finish(&self.gateway, &key, request).await,
             Waiting::Scrape(scrape) => scrape::finish(&self.gateway, scrape).await,
-            Waiting::Healthy => self.counted("healthy", "get", probe::ok()),
-            Waiting::Ready => self.counted("ready", "get", probe::ok()),
+            Waiting::Healthy => self.counted("healthy", "get", probe::healthy()),
+            Waiting::Ready => self.counted("ready", "get", probe::ready(&self.gateway)),
             Waiting::Page => self.counted("status", "get", status::page(&self.gateway, &self.info)),
             Waiting::ApiStatus => {
                 self.counted("api/v1/status", "get", api::status(&self.gateway, &self.info))
             }
             Waiting::ApiMetrics => self.counted("api/v1/metrics", "get", api::metrics(&self.gateway)),
-            Waiting::Wipe => self.counted("wipe", "put", admin::wipe(&self.gateway)),
+            Waiting::Wipe => self.counted("wipe", "put", admin::wipe(&self.gateway).await),
             Waiting::Reload => reload::finish(&self.gateway).await,
             Waiting::Quit => {
                 (self.quit)();

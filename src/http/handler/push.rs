@@ -60,7 +60,7 @@ pub fn begin(gateway: &Gateway, head: &Head<'_>, path: &PushPath<'_>, coding: Co
     }
 }
 
-/// Applies a push whose body is whole.
+/// Applies a push whose body is whole, and waits for the disk if that was promised.
 pub async fn finish(frontend: &Frontend, push: Push, body: Bytes) -> Answer {
     let gateway = &*frontend.gateway;
     let Push { mode, key, content_type, coding, facts, request } = push;
@@ -81,6 +81,10 @@ pub async fn finish(frontend: &Frontend, push: Push, body: Bytes) -> Answer {
             gateway.telemetry().count_refusal(refusal.reason);
             Err(refusal)
         }
+    };
+    let applied = match applied {
+        Ok(passed) => gateway.made_durable().await.map(|()| passed),
+        refused => refused,
     };
     let answer = match applied {
         Ok(passed) => {
