@@ -255,6 +255,14 @@ impl Store {
         }
     }
 
+    /// Records that a push to `key` was refused if that group exists.
+    pub fn stamp_failure_if_there(&self, key: &GroupingKey, now: UnixNanos) {
+        if let Some(group) = self.get(key) {
+            // A group that is being deleted shows nothing any more.
+            let _ = self.stamp(&group, now);
+        }
+    }
+
     fn stamp(&self, group: &Arc<Group>, now: UnixNanos) -> Result<(), Sealed> {
         group.state.update(|state| Next::Publish(GroupState { failure_time: now, ..state.clone() }, ()))?;
         self.note(group);
