@@ -8,8 +8,10 @@ pub mod flags;
 mod help;
 pub mod paths;
 mod url;
+pub mod web_config;
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -40,6 +42,8 @@ pub struct Config {
     /// Threads that serve connections; at least one.
     pub workers: usize,
     pub limits: Limits,
+    /// The file that configures TLS and who may ask.
+    pub web_config: Option<PathBuf>,
     pub info: Info,
 }
 
@@ -187,6 +191,7 @@ impl Config {
             log_format: draft.log_format,
             workers,
             limits: draft.limits,
+            web_config: (!draft.config_file.is_empty()).then(|| draft.config_file.into()),
             info: Info { flags, started, paths },
         })
     }
@@ -216,7 +221,6 @@ fn fill(given: &[args::Given]) -> Result<Draft, String> {
 /// TLS must not get a server without it.
 fn refuse_unsupported(draft: &Draft) -> Result<(), String> {
     for (is_set, name) in [
-        (!draft.config_file.is_empty(), "web.config.file"),
         (!draft.persistence_file.is_empty(), "persistence.file"),
         (draft.systemd_socket, "web.systemd-socket"),
     ] {
