@@ -13,12 +13,16 @@ use crate::limits;
 use crate::model::{Families, GroupingKey, Leniency, NameRules, Reason, Refusal};
 use crate::parse::{self, BodyFormat, lenient, openmetrics, protobuf, text};
 use crate::render::renderer::Renderer;
-use crate::store::Store;
+use crate::sink::durable::Durable;
+use crate::store::{OwnFamily, Store};
 use crate::telemetry::Telemetry;
 
 pub use crate::parse::push_path;
+pub use crate::render::lease::Lease;
 pub use crate::render::negotiate::{Encoding, Form, Wanted};
 pub use crate::render::renderer::{Rendered, Slices};
+pub use crate::sink::durable::{Options as Persistence, Promise};
+pub use crate::sink::start::StartError as PersistenceError;
 pub use crate::store::Mode;
 pub use crate::store::view::{FamilyView, GroupView, SeriesView, ValueView};
 
@@ -31,6 +35,8 @@ pub struct Settings {
     pub names: NameRules,
     /// `--push.lenient`: repairs bodies that would be refused.
     pub lenient: bool,
+    /// `--web.enable-openmetrics`: scrapers that ask for OpenMetrics get it.
+    pub offers_openmetrics: bool,
     /// `--limit.exposition-cache`, in bytes.
     pub exposition_cache_bytes: usize,
 }
@@ -42,6 +48,7 @@ impl Default for Settings {
             check_consistency: true,
             names: NameRules::Legacy,
             lenient: false,
+            offers_openmetrics: false,
             exposition_cache_bytes: limits::EXPOSITION_CACHE_BYTES_MAX,
         }
     }
@@ -52,6 +59,17 @@ pub struct Gateway {
     telemetry: Arc<Telemetry>,
     store: Arc<Store>,
     renderer: Renderer,
+    /// Where groups are kept on the disk.
+    durable: Option<Durable>,
+}
+
+/// Why there is no gateway.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    #[error("could not start the renderer: {0}")]
+    Renderer(std::io::Error),
+    #[error("{0}")]
+    Persistence(#[from] PersistenceError),
 }
 
 thread_local! {
@@ -59,22 +77,74 @@ thread_local! {
     static SPARE: Cell<Option<Families<'static>>> = const { Cell::new(None) };
 }
 
+/// Our own families, as the store must know them.
+pub fn own_families() -> impl Iterator<Item = OwnFamily> {
+    Telemetry::declared().iter().map(|family| OwnFamily {
+        name: family.name,
+        help: family.help,
+        kind: family.kind,
+        help_must_agree: !family.from_start,
+    })
+}
+
 impl Gateway {
-    /// An empty gateway, its renderer running.
+    /// An empty gateway that keeps its groups in memory only, its renderer running.
     ///
     /// # Errors
     ///
     /// The system gives no thread.
-    pub fn new(settings: Settings, telemetry: Arc<Telemetry>) -> std::io::Result<Gateway> {
-        let own = Telemetry::declared().iter().map(|family| crate::store::OwnFamily {
-            name: family.name,
-            help: family.help,
-            kind: family.kind,
-            help_must_agree: !family.from_start,
-        });
-        let store = Arc::new(Store::new(settings.check_consistency, own));
-        let renderer = Renderer::start(store.clone(), telemetry.clone(), settings.exposition_cache_bytes)?;
-        Ok(Gateway { settings, telemetry, store, renderer })
+    pub fn new(settings: Settings, telemetry: Arc<Telemetry>) -> Result<Gateway, OpenError> {
+        Gateway::open(settings, telemetry, None)
+    }
+
+    /// A gateway with the groups that were kept on the disk, if `persistence` says where; they are all
+    /// there when this returns.
+    ///
+    /// # Errors
+    ///
+    /// What is on the disk cannot be used, or the system gives no thread.
+    pub fn open(
+        settings: Settings,
+        telemetry: Arc<Telemetry>,
+        persistence: Option<&Persistence>,
+    ) -> Result<Gateway, OpenError> {
+        let store = Store::new(settings.check_consistency, own_families());
+        let store = Arc::new(if persistence.is_some() { store.followed_by_keeper() } else { store });
+        let durable = persistence.map(|options| Durable::start(&store, &telemetry, options)).transpose()?;
+        let renderer = Renderer::start(store.clone(), telemetry.clone(), settings.exposition_cache_bytes)
+            .map_err(OpenError::Renderer)?;
+        Ok(Gateway { settings, telemetry, store, renderer, durable })
+    }
+
+    /// Ends what runs beside the workers, the last changes on the disk. Nobody may push any more.
+    pub fn close(&self) {
+        if let Some(durable) = &self.durable {
+            // The thread has logged what went wrong.
+            let _ = durable.stop();
+        }
+    }
+
+    /// Whether pushes are taken.
+    ///
+    /// # Errors
+    ///
+    /// Groups are kept on the disk, and the disk fails.
+    pub fn check_durable(&self) -> Result<(), Refusal> {
+        let Some(durable) = &self.durable else { return Ok(()) };
+        durable.check().map_err(|text| Refusal::new(Reason::NotDurable, text))
+    }
+
+    /// Waits until what this thread has changed is on the disk, if that was promised.
+    ///
+    /// # Errors
+    ///
+    /// The disk failed, and nobody knows whether the change is on it.
+    pub async fn made_durable(&self) -> Result<(), Refusal> {
+        let Some(durable) = &self.durable else { return Ok(()) };
+        durable.settled().await.map_err(|text| {
+            self.telemetry.count_refusal(Reason::NotDurable);
+            Refusal::new(Reason::NotDurable, text)
+        })
     }
 
     pub fn settings(&self) -> &Settings {
@@ -86,7 +156,8 @@ impl Gateway {
     }
 
     /// Applies one push whose `body` is decoded (no content coding left) and whole. The Content-Type
-    /// says what it is written in.
+    /// says what it is written in. Ask [`made_durable`](Gateway::made_durable) before answering that it
+    /// was accepted.
     ///
     /// # Errors
     ///
@@ -101,6 +172,7 @@ impl Gateway {
         body: &Bytes,
         now: Now,
     ) -> Result<(), Refusal> {
+        self.check_durable().inspect_err(|refusal| self.telemetry.count_refusal(refusal.reason))?;
         let result = match parse::format_of(content_type) {
             BodyFormat::Text if self.store.push_known(mode, key, body, now.wall) => return Ok(()),
             BodyFormat::Text => self.push_text(mode, key, body, now),
@@ -109,6 +181,10 @@ impl Gateway {
         };
         if let Err(refusal) = &result {
             self.telemetry.count_refusal(refusal.reason);
+            if let Some(durable) = &self.durable {
+                // The group's failure time may have been set.
+                durable.nudge();
+            }
             if refusal.reason == Reason::Inconsistent && !self.settings.check_consistency {
                 return Ok(());
             }
@@ -188,14 +264,24 @@ impl Gateway {
         result
     }
 
-    /// Removes one group; true if it was there.
-    pub fn delete(&self, key: &GroupingKey) -> bool {
-        self.store.delete(key)
+    /// Removes one group; true if it was there. To be made durable as a push.
+    ///
+    /// # Errors
+    ///
+    /// Groups are kept on the disk, and the disk fails. Nothing was removed.
+    pub fn delete(&self, key: &GroupingKey) -> Result<bool, Refusal> {
+        self.check_durable()?;
+        Ok(self.store.delete(key))
     }
 
-    /// Removes every group that exists now; returns how many.
-    pub fn wipe(&self) -> usize {
-        self.store.wipe()
+    /// Removes every group that exists now; returns how many. To be made durable as a push.
+    ///
+    /// # Errors
+    ///
+    /// Groups are kept on the disk, and the disk fails. Nothing was removed.
+    pub fn wipe(&self) -> Result<usize, Refusal> {
+        self.check_durable()?;
+        Ok(self.store.wipe())
     }
 
     /// The exposition of everything answered before this call, as `wanted`; without a body if it is

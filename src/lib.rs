@@ -16,8 +16,10 @@ pub mod gateway;
 pub mod http;
 pub mod parse;
 pub mod render;
+pub mod sink;
 pub mod store;
 
 pub mod config;
 pub mod server;
 pub mod telemetry;
+pub mod transfer;

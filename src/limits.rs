@@ -60,7 +60,7 @@ pub const PUSH_SERIES_MAX: usize = 1_000_000;
 
 /// Distinct sets of grouping label names in use at once: {job}, {job, instance}, ... A push of a new
 /// shape looks for each of them.
-pub const GROUPING_NAME_SETS_MAX: usize = 64;
+pub const GROUPING_NAME_SETS_MAX: usize = 1024;
 
 /// Longest wait for a whole request head, from its first byte.
 pub const HEAD_DEADLINE: Duration = Duration::from_secs(10);
@@ -104,6 +104,27 @@ pub const ANSWER_BATCH_BYTES: usize = 64 * 1024;
 /// File descriptors that connections may not use: listeners, runtime, files.
 pub const RESERVED_DESCRIPTORS: usize = 64;
 
+/// Journals of the database on disk, after which it moves what they hold into tables.
+pub const JOURNAL_BYTES_MAX: u64 = 128 * 1024 * 1024;
+
+/// What the database holds in memory before it writes a table.
+pub const MEMTABLE_BYTES: u64 = 32 * 1024 * 1024;
+
+/// Longest grouping key that the database takes, encoded: its keys have a length of two bytes.
+pub const STORED_KEY_BYTES_MAX: usize = u16::MAX as usize - 1;
+
+/// Groups are written to a fresh database in batches of about this size.
+pub const SEED_BATCH_BYTES: usize = 4 * 1024 * 1024;
+
+/// Between two attempts to start anew after the disk failed.
+pub const RECOVERY_PAUSE: Duration = Duration::from_secs(1);
+
+/// Shortest time between two saves that were asked for at intervals.
+pub const SAVE_INTERVAL_MIN: Duration = Duration::from_millis(10);
+
+/// Between two saves where nobody asked for the disk's word.
+pub const UNSYNCED_SAVE_INTERVAL: Duration = Duration::from_secs(1);
+
 /// Log lines that wait for standard error before further ones are dropped.
 pub const LOG_LINES_QUEUED_MAX: usize = 4096;
 
@@ -119,6 +140,8 @@ const _: () = {
     assert!(IDLE_BUFFER_BYTES < BUSY_BUFFER_BYTES_MAX);
     // Positions in a body are kept as u32.
     assert!(DECODED_BYTES_MAX < u32::MAX as usize);
+    // A grouping key comes in a request line, and keeping it takes two bytes more for each label.
+    assert!(REQUEST_LINE_BYTES_MAX + 2 * (GROUPING_LABELS_MAX + 1) <= STORED_KEY_BYTES_MAX);
     // Grouping labels are merged into every series and must leave room for the series' own.
     assert!(GROUPING_LABELS_MAX < SERIES_LABELS_MAX);
 };

@@ -1,17 +1,20 @@
 //! The `floodway` program: settings, logging, gateway, server, in this order.
 
+use std::ffi::OsString;
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use floodway::build_info;
 use floodway::clock::Now;
-use floodway::config::{Config, LogFormat, LogLevel};
-use floodway::gateway::{Gateway, Settings};
+use floodway::config::{self, Config, LogFormat, LogLevel, SyncMode};
+use floodway::gateway::{Gateway, Persistence, Promise, Settings};
 use floodway::http::config::HttpConfig;
 use floodway::http::route::Routes;
 use floodway::model::NameRules;
 use floodway::server::{self, ServerConfig};
 use floodway::telemetry::{Telemetry, log};
+use floodway::transfer::{export, import};
 use tracing::{Level, debug, error, info};
 
 /// Gives memory back to the system from threads of its own: the crate's feature `background_threads`
@@ -29,7 +32,13 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 pub static ALLOCATOR_SETTINGS: &[u8; 37] = b"dirty_decay_ms:1000,muzzy_decay_ms:0\0";
 
 fn main() -> ExitCode {
-    let config = match Config::from_args(std::env::args_os(), Now::read().wall) {
+    let args: Vec<OsString> = std::env::args_os().collect();
+    if let [_, job, path] = &args[..]
+        && (job == "import" || job == "export")
+    {
+        return transfer(job == "import", Path::new(path));
+    }
+    let config = match Config::from_args(args, Now::read().wall) {
         Ok(config) => config,
         Err(stop) => return stop.report(),
     };
@@ -41,6 +50,24 @@ fn main() -> ExitCode {
     if serve(config) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
+/// `floodway import FILE` and `floodway export DIRECTORY`.
+fn transfer(imports: bool, path: &Path) -> ExitCode {
+    let logger = log::install(Level::INFO, log::Format::Logfmt);
+    let done = if imports {
+        import::import(path, true).map(drop).map_err(|error| error.to_string())
+    } else {
+        export::export(path, &mut std::io::stdout().lock()).map_err(|error| error.to_string())
+    };
+    drop(logger);
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("floodway: error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
 /// Serves until the process is asked to stop. False if it ended for any other reason.
 fn serve(config: Config) -> bool {
     let names = if config.utf8_names { NameRules::Utf8 } else { NameRules::Legacy };
@@ -48,16 +75,37 @@ fn serve(config: Config) -> bool {
         check_consistency: config.check_consistency,
         names,
         lenient: config.lenient,
+        offers_openmetrics: config.offers_openmetrics,
         exposition_cache_bytes: config.limits.exposition_cache,
     };
     let telemetry = Arc::new(Telemetry::new(config.workers));
-    match Gateway::new(settings, telemetry) {
-        Ok(gateway) => server::run(server_config(config), Arc::new(gateway)).is_ok(),
+    if let Some(persistence) = &config.persistence
+        && let Err(err) = import::prepare(&persistence.path, settings.check_consistency)
+    {
+        error!(%err, "could not start");
+        return false;
+    }
+    let persistence = config.persistence.as_ref().map(persistence);
+    match Gateway::open(settings, telemetry, persistence.as_ref()).map(Arc::new) {
+        Ok(gateway) => {
+            let served = server::run(server_config(config), gateway.clone()).is_ok();
+            gateway.close();
+            served
+        }
         Err(err) => {
-            error!(%err, "could not start the renderer");
+            error!(%err, "could not start");
             false
         }
     }
+}
+
+fn persistence(config: &config::Persistence) -> Persistence {
+    let promise = match config.sync {
+        SyncMode::Always => Promise::Always,
+        SyncMode::Interval => Promise::Within(config.interval),
+        SyncMode::Never => Promise::Nothing,
+    };
+    Persistence { path: config.path.clone(), promise, salvage: config.salvage }
 }
 
 fn server_config(config: Config) -> ServerConfig {

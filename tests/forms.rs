@@ -18,6 +18,7 @@ const SETTINGS: Settings = Settings {
     check_consistency: true,
     names: NameRules::Legacy,
     lenient: false,
+    offers_openmetrics: false,
     exposition_cache_bytes: 1 << 20,
 };
 const OPENMETRICS: &str = "Content-Type: application/openmetrics-text; version=1.0.0; charset=utf-8\r\n";
@@ -41,6 +42,7 @@ fn with_gateway(settings: Settings, push_status: u16, test: impl FnOnce(SocketAd
         info: Arc::new(Info::default()),
         push_status,
         quit,
+        doorkeeper: None,
     };
     let serving =
         std::thread::spawn(move || server.serve(&HttpConfig::default(), Arc::new(frontend)).unwrap());
@@ -222,4 +224,19 @@ fn the_status_of_success() {
         assert_eq!(put(server, "a", "", b"x 1\n").0, 200);
         assert_eq!(request(server, "DELETE", "/metrics/job/a", "", b"").0, 202);
     });
+}
+
+#[test]
+fn openmetrics_is_answered_only_where_it_is_offered() {
+    let accept = "Accept: application/openmetrics-text;version=1.0.0,text/plain;q=0.5\r\n";
+    let body = b"# TYPE c counter\nc_total 3 # {trace=\"t\"} 1.0 1.5\n# EOF\n";
+    for offers_openmetrics in [false, true] {
+        with_gateway(Settings { offers_openmetrics, ..SETTINGS }, 200, |server| {
+            assert_eq!(put(server, "om", OPENMETRICS, body).0, 200);
+            let (_, text) = request(server, "GET", "/metrics", accept, b"");
+            let line = "# TYPE c counter\nc_total{instance=\"\",job=\"om\"} 3.0 # {trace=\"t\"} 1.0 1.5\n";
+            assert_eq!(text.contains(line), offers_openmetrics, "{text}");
+            assert_eq!(text.ends_with("\n# EOF\n"), offers_openmetrics);
+        });
+    }
 }

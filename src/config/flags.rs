@@ -113,6 +113,18 @@ pub enum LogFormat {
     Json,
 }
 
+/// What an accepted push says about the disk.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SyncMode {
+    /// It is on it.
+    #[default]
+    Always,
+    /// It will be, at most an interval later.
+    Interval,
+    /// Nothing.
+    Never,
+}
+
 /// The settings while the command line is read: each checked by itself, not yet against the others.
 #[derive(Debug, Default)]
 pub struct Draft {
@@ -126,9 +138,13 @@ pub struct Draft {
     pub lifecycle: bool,
     pub admin_api: bool,
     pub persistence_file: String,
+    /// In nanoseconds.
     pub persistence_interval: i64,
+    pub persistence_sync: SyncMode,
+    pub persistence_salvage: bool,
     pub disable_consistency_check: bool,
     pub utf8_names: bool,
+    pub openmetrics: bool,
     pub lenient: bool,
     pub push_status: u16,
     pub log_level: LogLevel,
@@ -272,20 +288,44 @@ pub static FLAGS: &[Flag] = &[
         admin_api,
         "Allow deleting all groups by PUT to /api/v1/admin/wipe."
     ),
+    switch!(
+        "web.enable-openmetrics",
+        Web,
+        openmetrics,
+        "Answer scrapers that ask for OpenMetrics in it. Prometheus then names some series differently."
+    ),
     text!(
         "persistence.file",
         Persistence,
         persistence_file,
         "",
-        "Where groups are kept across restarts. Not supported yet: groups are kept in memory only."
+        "Directory in which groups are kept across restarts. Without it they are kept in memory only."
     ),
     setting!("persistence.interval", Persistence, Word, "5m",
-        "Shortest time between two saves. Without effect as long as nothing is saved.",
+        "With --persistence.sync=interval, the time between two saves.",
         set: |draft, value| {
             draft.persistence_interval = GoDuration::parse(value)?.0;
             Ok(())
         },
         show: |draft| GoDuration(draft.persistence_interval).to_string()),
+    setting!("persistence.sync", Persistence, Word, "always",
+        "When a push is on the disk: before it is answered, after an interval at most, or whenever the system likes. One of: always, interval, never.",
+        set: |draft, value| {
+            draft.persistence_sync = match value {
+                "always" => SyncMode::Always,
+                "interval" => SyncMode::Interval,
+                "never" => SyncMode::Never,
+                _ => return Err(format!("--persistence.sync must be always, interval or never, got {value:?}")),
+            };
+            Ok(())
+        },
+        show: |draft| format!("{:?}", draft.persistence_sync).to_lowercase()),
+    switch!(
+        "persistence.salvage",
+        Persistence,
+        persistence_salvage,
+        "If the groups on the disk are damaged, keep them aside and start with what is readable."
+    ),
     switch!(
         "push.disable-consistency-check",
         Push,

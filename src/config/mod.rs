@@ -18,7 +18,7 @@ use std::time::Duration;
 use crate::clock::UnixNanos;
 use crate::limits;
 use flags::{Action, Draft, FLAGS, Kind, Role};
-pub use flags::{LogFormat, LogLevel};
+pub use flags::{LogFormat, LogLevel, SyncMode};
 pub use paths::Paths;
 
 /// Everything that was set, immutable and consistent.
@@ -33,6 +33,8 @@ pub struct Config {
     pub admin_api: bool,
     pub check_consistency: bool,
     pub utf8_names: bool,
+    /// Whether scrapers that ask for OpenMetrics get it.
+    pub offers_openmetrics: bool,
     /// Whether bodies are repaired that would be refused.
     pub lenient: bool,
     /// The status code of an accepted push, where pushes are checked: 200 or 202.
@@ -44,7 +46,18 @@ pub struct Config {
     pub limits: Limits,
     /// The file that configures TLS and who may ask.
     pub web_config: Option<PathBuf>,
+    /// Where groups are kept across restarts, if anywhere.
+    pub persistence: Option<Persistence>,
     pub info: Info,
+}
+
+/// Where and how groups are kept across restarts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Persistence {
+    pub path: PathBuf,
+    pub sync: SyncMode,
+    pub interval: Duration,
+    pub salvage: bool,
 }
 
 /// The bounds that operators may move.
@@ -185,6 +198,7 @@ impl Config {
             admin_api: draft.admin_api,
             check_consistency: !draft.disable_consistency_check,
             utf8_names: draft.utf8_names,
+            offers_openmetrics: draft.openmetrics,
             lenient: draft.lenient,
             push_status: draft.push_status,
             log_level: draft.log_level,
@@ -192,6 +206,13 @@ impl Config {
             workers,
             limits: draft.limits,
             web_config: (!draft.config_file.is_empty()).then(|| draft.config_file.into()),
+            persistence: (!draft.persistence_file.is_empty()).then(|| Persistence {
+                path: draft.persistence_file.into(),
+                sync: draft.persistence_sync,
+                // As in the reference, nothing and less than nothing stand for after every push.
+                interval: Duration::from_nanos(u64::try_from(draft.persistence_interval).unwrap_or(0)),
+                salvage: draft.persistence_salvage,
+            }),
             info: Info { flags, started, paths },
         })
     }
@@ -220,13 +241,8 @@ fn fill(given: &[args::Given]) -> Result<Draft, String> {
 /// A flag whose feature does not exist yet is refused rather than ignored: an operator who asks for
 /// TLS must not get a server without it.
 fn refuse_unsupported(draft: &Draft) -> Result<(), String> {
-    for (is_set, name) in [
-        (!draft.persistence_file.is_empty(), "persistence.file"),
-        (draft.systemd_socket, "web.systemd-socket"),
-    ] {
-        if is_set {
-            return Err(format!("--{name} is not supported by this version of floodway"));
-        }
+    if draft.systemd_socket {
+        return Err("--web.systemd-socket is not supported by this version of floodway".to_owned());
     }
     Ok(())
 }

@@ -61,7 +61,6 @@ fn our_own_errors() {
 
 #[test]
 fn what_is_not_there_yet_is_refused_and_not_ignored() {
-    check_error(&["--persistence.file=x"], "--persistence.file is not supported by this version of floodway");
     check_error(
         &["--web.systemd-socket"],
         "--web.systemd-socket is not supported by this version of floodway",
@@ -130,6 +129,8 @@ fn values_are_shown_as_the_reference_shows_them() {
             "log.level=debug",
             "persistence.file=",
             "persistence.interval=1m30s",
+            "persistence.salvage=false",
+            "persistence.sync=always",
             "push.disable-consistency-check=false",
             "push.enable-utf8-names=false",
             "push.lenient=false",
@@ -137,6 +138,7 @@ fn values_are_shown_as_the_reference_shows_them() {
             "web.config.file=",
             "web.enable-admin-api=true",
             "web.enable-lifecycle=false",
+            "web.enable-openmetrics=false",
             "web.external-url=http://example.org/ext/",
             "web.listen-address=127.0.0.1:1,[::1]:2",
             "web.route-prefix=/ext",

@@ -207,7 +207,7 @@ fn basic_credentials(value: &[u8]) -> Option<Vec<u8>> {
 
 /// Base 64 with padding (RFC 4648 section 4).
 fn base64(text: &[u8]) -> Option<Vec<u8>> {
-    if text.len() % 4 != 0 {
+    if !text.len().is_multiple_of(4) {
         return None;
     }
     let data = text.strip_suffix(b"==").or(text.strip_suffix(b"=")).unwrap_or(text);

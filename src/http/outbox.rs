@@ -5,11 +5,13 @@
 //! write goes on where it stopped, and each piece the client takes renews the deadline.
 
 use std::io;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use monoio::buf::{IoBuf, IoVecBuf};
 use monoio::io::AsyncWriteRent;
 
+use crate::gateway::Lease;
 use crate::limits::IDLE_BUFFER_BYTES;
 
 use super::config::HttpConfig;
@@ -31,6 +33,8 @@ pub struct Outbox {
     slices: Vec<Bytes>,
     slices_len: usize,
     text: Vec<u8>,
+    /// What holds the slices, if it can be revoked. Of several answers the last one's counts.
+    lease: Option<Arc<Lease>>,
 }
 
 impl Outbox {
@@ -82,6 +86,7 @@ impl Outbox {
         }
         text.extend_from_slice(b"\r\n\r\n");
         if !framing.is_head {
+            self.lease = answer.lease.or(self.lease.take());
             match answer.body {
                 Body::Empty => {}
                 Body::Whole(body) => self.push_body(body),
@@ -123,6 +128,7 @@ impl Outbox {
             // A wait that is under way goes on.
             return Ok(());
         }
+        slot.hold(self.lease.take());
         let wait = || watch.wait(slot, Phase::Writing, config.write_deadline);
         if self.slices.is_empty() {
             let mut text = std::mem::take(&mut self.text);
@@ -147,6 +153,7 @@ impl Outbox {
                 gather.advance(some(result?)?);
             }
         }
+        slot.hold(None);
         slot.work();
         Ok(())
     }

@@ -9,6 +9,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use crate::gateway::Lease;
+
 /// A whole answer, before the connection adds `Date`, `Content-Length` and `Connection`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
@@ -18,6 +20,8 @@ pub struct Answer {
     pub body: Body,
     /// Whether the connection ends after this answer.
     pub close: bool,
+    /// Kept until the body is written; once it is revoked, the connection ends.
+    pub lease: Option<Arc<Lease>>,
 }
 
 /// The bytes after the head.
@@ -39,7 +43,7 @@ const PLAIN: Cow<'static, str> = Cow::Borrowed("text/plain; charset=utf-8");
 impl Answer {
     /// A status and nothing else.
     pub fn empty(status: u16) -> Answer {
-        Answer { status, headers: Vec::new(), body: Body::Empty, close: false }
+        Answer { status, headers: Vec::new(), body: Body::Empty, close: false, lease: None }
     }
 
     /// Plain text exactly as given: no line feed is added.
@@ -77,6 +81,12 @@ impl Answer {
         let mut answer = Answer::empty(status).header(CONTENT_TYPE, content_type);
         answer.body = Body::Slices { slices, len };
         answer
+    }
+
+    /// The answer's slices are held by `lease`.
+    pub fn leased(mut self, lease: Arc<Lease>) -> Answer {
+        self.lease = Some(lease);
+        self
     }
 
     /// Adds one header line.

@@ -12,6 +12,7 @@ pub fn of(reason: Reason) -> u16 {
         Reason::TooLarge => 413,
         Reason::UnsupportedEncoding => 415,
         Reason::Overloaded => 503,
+        Reason::NotDurable => 503,
     }
 }
 

@@ -11,7 +11,10 @@ use std::net::Shutdown;
 use std::ops::Deref;
 use std::os::fd::{BorrowedFd, RawFd};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use crate::gateway::Lease;
 
 /// How often a worker sweeps; deadlines are kept to within this.
 pub const SWEEP_INTERVAL: Duration = Duration::from_millis(100);
@@ -44,6 +47,8 @@ pub struct Slot {
     /// Which wait of the watch this is.
     turn: Cell<u64>,
     expired: Cell<bool>,
+    /// What the answer being written holds in memory.
+    lease: RefCell<Option<Arc<Lease>>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,6 +92,7 @@ impl Watch {
             deadline: Cell::new(self.now.get()),
             turn: Cell::new(0),
             expired: Cell::new(false),
+            lease: RefCell::default(),
         });
         let mut slots = self.slots.borrow_mut();
         let position = slots.free.pop().unwrap_or_else(|| {
@@ -131,7 +137,8 @@ impl Watch {
         self.read_clocks();
         let now = self.now.get();
         for slot in self.slots.borrow().all.iter().flatten() {
-            if slot.phase.get() != Phase::Working && slot.deadline.get() <= now {
+            let late = slot.phase.get() != Phase::Working && slot.deadline.get() <= now;
+            if late || slot.is_revoked() {
                 slot.expire();
             }
         }
@@ -180,6 +187,16 @@ impl Slot {
     /// Ends the wait: what follows is our own work.
     pub fn work(&self) {
         self.phase.set(Phase::Working);
+    }
+
+    /// Takes the lease of the answer about to be written; `None` gives it back.
+    pub fn hold(&self, lease: Option<Arc<Lease>>) {
+        self.lease.replace(lease);
+    }
+
+    fn is_revoked(&self) -> bool {
+        let writing = self.phase.get() == Phase::Writing;
+        writing && self.lease.borrow().as_ref().is_some_and(|lease| lease.is_revoked())
     }
 
     /// Whether the current wait was ended by the sweep.
@@ -258,6 +275,20 @@ mod tests {
         assert_eq!(ours.read(&mut [0]).unwrap(), 0);
         drop(slot);
         assert_eq!(watch.connections(), 0);
+    }
+
+    #[test]
+    fn an_answer_whose_lease_is_revoked_ends() {
+        let mut leases = crate::render::lease::Leases::default();
+        let watch = Watch::new();
+        let slot = watch.register(-1);
+        slot.hold(Some(leases.grant(1)));
+        watch.wait(&slot, Phase::Writing, Duration::from_secs(3600));
+        watch.sweep();
+        assert!(!slot.is_expired());
+        leases.shrink_to(0);
+        watch.sweep();
+        assert!(slot.is_expired());
     }
 
     #[test]

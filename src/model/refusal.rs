@@ -18,6 +18,8 @@ pub enum Reason {
     UnsupportedEncoding,
     /// We have too much to do at the moment.
     Overloaded,
+    /// Groups are kept on the disk, and the disk fails.
+    NotDurable,
 }
 
 impl Reason {
@@ -30,6 +32,7 @@ impl Reason {
             Reason::TooLarge => "too_large",
             Reason::UnsupportedEncoding => "unsupported_encoding",
             Reason::Overloaded => "overloaded",
+            Reason::NotDurable => "not_durable",
         }
     }
 }

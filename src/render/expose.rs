@@ -9,7 +9,7 @@ use super::coding::{Coder, Piece};
 use super::index::{FamilyIndex, Index, Record, TIME};
 use super::negotiate::{Encoding, Form, Format, Wanted};
 use super::segment::{Fragment, Segment};
-use super::{own, protobuf, prototext, text};
+use super::{openmetrics, own, protobuf, prototext, text};
 use crate::model::MetricType;
 use crate::store::group::{Block, Group};
 use crate::store::series_id;
@@ -28,8 +28,11 @@ struct Pieces<'c> {
 
 impl Pieces<'_> {
     fn push(&mut self, piece: Piece) {
-        self.end_loose();
-        self.pieces.push(piece);
+        // Where pushes are not checked, everything in a segment may be hidden.
+        if piece.plain_len() > 0 {
+            self.end_loose();
+            self.pieces.push(piece);
+        }
     }
 
     /// Makes one piece of the loose bytes that stand together.
@@ -45,13 +48,17 @@ impl Index {
     /// The whole exposition as `wanted`, our own families among the pushed ones.
     pub fn expose(&mut self, wanted: Wanted, own: &[OwnFamily], coder: &mut Coder) -> Vec<Piece> {
         let Wanted { form, encoding } = wanted;
-        if matches!(form.format, Format::ProtoText | Format::ProtoCompact) {
-            // Asked for by people, not by scrapers: made anew each time.
+        if !matches!(form.format, Format::Text | Format::ProtoDelimited) {
+            // Asked for by people, or only where an operator offers it: made anew each time.
             let form = Form { format: Format::ProtoDelimited, ..form };
             let plain = Wanted { form, encoding: Encoding::Identity };
             let delimited: Vec<Bytes> =
                 self.expose(plain, own, coder).into_iter().map(|piece| piece.bytes).collect();
-            let text = prototext::of_delimited(&delimited.concat(), wanted.form.format);
+            let delimited = delimited.concat();
+            let text = match wanted.form.format {
+                Format::OpenMetrics0 | Format::OpenMetrics1 => openmetrics::of_delimited(&delimited),
+                format => prototext::of_delimited(&delimited, format),
+            };
             return vec![coder.piece(text.into(), encoding)];
         }
         let shown = self.shown(own);

@@ -22,11 +22,17 @@ pub enum Format {
     ProtoText,
     /// The same messages in protobuf's text format, one message a line.
     ProtoCompact,
+    /// OpenMetrics text 0.0.1.
+    OpenMetrics0,
+    /// OpenMetrics text 1.0.0, which differs in its name only.
+    OpenMetrics1,
 }
 
 /// The media type of the three protobuf formats, and the message that they are made of.
 const PROTOBUF: (&str, &str) = ("application", "vnd.google.protobuf");
 const MESSAGE: &str = "io.prometheus.client.MetricFamily";
+
+const OPENMETRICS: (&str, &str) = ("application", "openmetrics-text");
 
 /// The content coding of an exposition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -55,7 +61,8 @@ impl Form {
     pub const TEXT: Form = Form { format: Format::Text, escaping: Escaping::Underscores };
 
     /// The form that the `Accept` headers of a scrape ask for; several headers are joined by commas.
-    pub fn negotiate(accept: &str) -> Form {
+    /// OpenMetrics is only an answer if it offered.
+    pub fn negotiate(accept: &str, openmetrics_offered: bool) -> Form {
         let mut clauses: Vec<Clause<'_>> = accept.split(',').filter_map(Clause::parse).collect();
         // Stable, so that of equals the first one given stands first.
         clauses.sort_by(|a, b| b.q.total_cmp(&a.q).then(a.wildcards().cmp(&b.wildcards())));
@@ -64,7 +71,7 @@ impl Form {
             if let Some(asked) = clause.parameter("escaping").and_then(escaping_of) {
                 escaping = asked;
             }
-            if let Some(format) = clause.format() {
+            if let Some(format) = clause.format(openmetrics_offered) {
                 return Form { format, escaping };
             }
         }
@@ -78,6 +85,8 @@ impl Form {
             Format::ProtoDelimited => protobuf_type("delimited"),
             Format::ProtoText => protobuf_type("text"),
             Format::ProtoCompact => protobuf_type("compact-text"),
+            Format::OpenMetrics0 => openmetrics_type("0.0.1"),
+            Format::OpenMetrics1 => openmetrics_type("1.0.0"),
         };
         let escaping = match self.escaping {
             Escaping::Underscores => "underscores",
@@ -92,6 +101,11 @@ impl Form {
 fn protobuf_type(encoding: &str) -> String {
     let (kind, subtype) = PROTOBUF;
     format!("{kind}/{subtype}; proto={MESSAGE}; encoding={encoding}")
+}
+
+fn openmetrics_type(version: &str) -> String {
+    let (kind, subtype) = OPENMETRICS;
+    format!("{kind}/{subtype}; version={version}; charset=utf-8")
 }
 
 fn escaping_of(value: &str) -> Option<Escaping> {
@@ -145,7 +159,7 @@ impl<'a> Clause<'a> {
         usize::from(self.kind == "*") + usize::from(self.subtype == "*")
     }
 
-    fn format(&self) -> Option<Format> {
+    fn format(&self, openmetrics_offered: bool) -> Option<Format> {
         let version = self.parameter("version");
         match (self.kind, self.subtype) {
             ("text", "plain") if matches!(version, None | Some("0.0.4")) => Some(Format::Text),
@@ -153,6 +167,11 @@ impl<'a> Clause<'a> {
                 "delimited" => Some(Format::ProtoDelimited),
                 "text" => Some(Format::ProtoText),
                 "compact-text" => Some(Format::ProtoCompact),
+                _ => None,
+            },
+            OPENMETRICS if openmetrics_offered => match version {
+                Some("1.0.0") => Some(Format::OpenMetrics1),
+                None | Some("0.0.1") => Some(Format::OpenMetrics0),
                 _ => None,
             },
             _ => None,
@@ -207,6 +226,26 @@ mod tests {
     use super::*;
 
     #[test]
+    fn openmetrics_where_it_is_offered() {
+        let prometheus = "application/openmetrics-text;version=1.0.0;q=0.5,\
+                          application/openmetrics-text;version=0.0.1;q=0.4,text/plain;version=0.0.4;q=0.3,*/*;q=0.2";
+        for (accept, format) in [
+            (prometheus, Format::OpenMetrics1),
+            ("application/openmetrics-text", Format::OpenMetrics0),
+            ("application/openmetrics-text;version=0.0.1", Format::OpenMetrics0),
+            ("application/openmetrics-text;version=2.0.0,text/plain;q=0.1", Format::Text),
+            ("*/*", Format::Text),
+        ] {
+            assert_eq!(Form::negotiate(accept, true).format, format, "{accept}");
+            assert_eq!(Form::negotiate(accept, false).format, Format::Text, "{accept}");
+        }
+        assert_eq!(
+            Form::negotiate(prometheus, true).content_type(),
+            "application/openmetrics-text; version=1.0.0; charset=utf-8; escaping=underscores"
+        );
+    }
+
+    #[test]
     fn what_scrapers_ask_for_and_get() {
         let text = |escaping| Form { format: Format::Text, escaping };
         for (accept, form) in [
@@ -227,7 +266,7 @@ mod tests {
             ("text/plain;escaping=nope", text(Escaping::Underscores)),
             ("garbage;;;=,/,\u{e9}", text(Escaping::Underscores)),
         ] {
-            assert_eq!(Form::negotiate(accept), form, "{accept}");
+            assert_eq!(Form::negotiate(accept, false), form, "{accept}");
         }
         let (one, more) =
             ("application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily", "*/*;q=0.1");
@@ -246,7 +285,7 @@ mod tests {
                 Form { format: Format::ProtoDelimited, escaping: Escaping::AllowUtf8 },
             ),
         ] {
-            assert_eq!(Form::negotiate(&accept), form, "{accept}");
+            assert_eq!(Form::negotiate(&accept, false), form, "{accept}");
         }
         assert_eq!(
             protobuf(Format::ProtoCompact).content_type(),

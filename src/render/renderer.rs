@@ -25,12 +25,11 @@ use futures_channel::oneshot;
 
 use super::coding::{Coder, stitch};
 use super::index::{Change, Index};
+use super::lease::{Lease, Leases};
 use super::negotiate::Wanted;
 use crate::store::Store;
+use crate::store::group::RENDERER;
 use crate::telemetry::Telemetry;
-
-/// The renderer's place among the feed's readers.
-const READER: usize = 0;
 
 /// Rounds over the feed before changes of shape are held back.
 const ROUNDS_MAX: usize = 4;
@@ -55,8 +54,8 @@ pub type Slices = Arc<[Bytes]>;
 pub struct Rendered {
     /// Names the pushed part of the exposition in this form; weak, since our own metrics move.
     pub etag: Arc<str>,
-    /// `None` if the scraper has what `etag` names.
-    pub slices: Option<Slices>,
+    /// `None` if the scraper has what `etag` names. The lease is kept until the slices are written.
+    pub slices: Option<(Slices, Arc<Lease>)>,
 }
 
 struct Request {
@@ -94,6 +93,7 @@ impl Renderer {
                 asked: HashMap::new(),
                 scrapes: 0,
                 kept_bytes_max,
+                leases: Leases::default(),
                 last_scrape: None,
                 interval: None,
                 lead: Duration::ZERO,
@@ -124,6 +124,7 @@ struct Work {
     asked: HashMap<Wanted, u64>,
     scrapes: u64,
     kept_bytes_max: usize,
+    leases: Leases,
     last_scrape: Option<Instant>,
     /// Time between the last two scrapes, if it is one to prepare for.
     interval: Option<Duration>,
@@ -181,6 +182,7 @@ impl Work {
         );
         let own = self.telemetry.families();
         let mut done: HashMap<Wanted, Slices> = HashMap::new();
+        let mut leases: HashMap<Wanted, Arc<Lease>> = HashMap::new();
         for Request { wanted, if_none_match, answer } in batch {
             self.asked.insert(wanted, self.scrapes);
             let etag = self.etag(wanted);
@@ -192,8 +194,13 @@ impl Work {
             let slices = done.entry(wanted).or_insert_with(|| {
                 stitch(&self.index.expose(wanted, &own, &mut self.coder), wanted.encoding).into()
             });
-            let _ = answer.send(Rendered { etag, slices: Some(slices.clone()) });
+            // Fifty scrapers of one rendering hold its bytes once.
+            let lease = leases
+                .entry(wanted)
+                .or_insert_with(|| self.leases.grant(slices.iter().map(Bytes::len).sum()));
+            let _ = answer.send(Rendered { etag, slices: Some((slices.clone(), lease.clone())) });
         }
+        drop(leases);
         self.index.end_round();
         self.trim();
     }
@@ -218,6 +225,12 @@ impl Work {
         }
         if self.index.kept_bytes() > self.kept_bytes_max {
             self.index.forget(|_| false);
+        }
+        // Slices of an exposition that is still being written may be those of segments kept ready, so
+        // each of the two is held to the limit by itself.
+        let revoked = self.leases.shrink_to(self.kept_bytes_max);
+        if revoked > 0 {
+            tracing::warn!(revoked, "scrapers that read too slowly are cut off: over limit.exposition-cache");
         }
     }
 
@@ -251,8 +264,8 @@ fn is_among(etag: &str, tags: &str) -> bool {
 fn take_feed(store: &Store, index: &mut Index) -> bool {
     let mut shape = false;
     // Groups pushed meanwhile are queued anew; they wait for the next round, or it might never end.
-    for _ in 0..store.changed(READER) {
-        let Some(group) = store.next_changed(READER) else { break };
+    for _ in 0..store.changed(RENDERER) {
+        let Some(group) = store.next_changed(RENDERER) else { break };
         shape |= index.update(&group) == Change::Shape;
     }
     shape

@@ -34,7 +34,7 @@ fn refusal(text: &str) -> Refusal {
 }
 
 /// How one attempt at a change of shape ended.
-enum Attempt {
+pub(super) enum Attempt {
     Done,
     Refused(Conflict),
     /// The group was deleted, created or reshaped meanwhile.
@@ -111,7 +111,13 @@ impl Store {
         }
     }
 
-    fn block(
+    /// What a push of `families` to `key` would store. `body` is the text it was parsed from, if it was
+    /// text.
+    ///
+    /// # Errors
+    ///
+    /// The families contradict themselves; the text says how.
+    pub fn block(
         &self,
         key: &GroupingKey,
         families: &Families<'_>,
@@ -140,7 +146,7 @@ impl Store {
         Ok(published)
     }
 
-    fn change_shape(
+    pub(super) fn change_shape(
         &self,
         mode: Mode,
         key: &GroupingKey,

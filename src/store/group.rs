@@ -24,8 +24,14 @@ use crate::format::escape;
 use crate::model::template::Template;
 use crate::model::{Detail, GroupingKey};
 
-/// How many readers follow the changes of groups: today the renderer.
-pub const READERS: usize = 1;
+/// How many readers can follow the changes of groups.
+pub const READERS: usize = 2;
+
+/// The renderer's place among the readers. It always follows.
+pub const RENDERER: usize = 0;
+
+/// The place of whoever keeps groups across restarts; it follows if the store was told so.
+pub const KEEPER: usize = 1;
 
 /// The map's value: found by its key, inserted once, sealed on delete.
 pub struct Group {
@@ -134,6 +140,27 @@ impl Details {
         Some(&self.bytes[start..self.entries[at].1 as usize])
     }
 
+    /// Details of messages in the order of the first values they belong to, which come first in each
+    /// pair. `None` if that is not their order.
+    pub fn from_sorted(details: &[(u32, &[u8])]) -> Option<Details> {
+        let mut bytes = Vec::with_capacity(details.iter().map(|detail| detail.1.len()).sum());
+        let mut entries = Vec::with_capacity(details.len());
+        for (first_value, message) in details {
+            bytes.extend_from_slice(message);
+            entries.push((*first_value, u32::try_from(bytes.len()).ok()?));
+        }
+        let sorted = entries.is_sorted_by(|a, b| a.0 < b.0);
+        sorted.then(|| Details { entries: entries.into(), bytes: bytes.into() })
+    }
+
+    /// All messages, each with the first value of its series, in the order of values.
+    pub fn iter(&self) -> impl Iterator<Item = (u32, &[u8])> {
+        (0..self.entries.len()).map(|at| {
+            let start = if at == 0 { 0 } else { self.entries[at - 1].1 as usize };
+            (self.entries[at].0, &self.bytes[start..self.entries[at].1 as usize])
+        })
+    }
+
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
@@ -179,6 +206,27 @@ impl Held {
         }
         (!hidden.iter().all(|hidden| *hidden))
             .then(|| Held { block: self.block.clone(), hidden: Some(hidden.into()) })
+    }
+}
+
+/// The shape of a whole state, without its values: for whoever must know later whether it changed.
+#[derive(Clone, Debug, Default)]
+pub struct Layout(SmallVec<[HeldShape; 1]>);
+
+/// A block's shape and which of its families are hidden.
+type HeldShape = (Arc<Shape>, Option<Arc<[bool]>>);
+
+impl Layout {
+    pub fn of(state: &GroupState) -> Layout {
+        Layout(state.blocks.iter().map(|held| (held.block.shape.clone(), held.hidden.clone())).collect())
+    }
+
+    /// Whether `state` has this shape.
+    pub fn is_of(&self, state: &GroupState) -> bool {
+        self.0.len() == state.blocks.len()
+            && self.0.iter().zip(&state.blocks).all(|((shape, hidden), held)| {
+                Arc::ptr_eq(shape, &held.block.shape) && *hidden == held.hidden
+            })
     }
 }
 

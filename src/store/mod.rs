@@ -27,6 +27,7 @@ mod hash;
 mod intern;
 mod name_sets;
 mod published;
+pub mod restore;
 pub mod shape;
 pub mod times;
 pub mod view;
@@ -38,7 +39,7 @@ use crossbeam_queue::SegQueue;
 
 use crate::limits;
 use crate::model::{GroupingKey, MetricType};
-use group::{Group, READERS};
+use group::{Group, GroupState, READERS};
 
 /// What a push does to the families already in its group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,6 +59,8 @@ pub struct Store {
     /// Whether pushes are checked against other groups.
     check: bool,
     feeds: [SegQueue<Arc<Group>>; READERS],
+    /// How many of the readers follow; the marks of the others are never touched.
+    following: usize,
     groups_count: AtomicU64,
     series_count: AtomicU64,
 }
@@ -82,6 +85,7 @@ impl Store {
             name_sets_max: limits::GROUPING_NAME_SETS_MAX,
             check,
             feeds: Default::default(),
+            following: group::RENDERER + 1,
             groups_count: AtomicU64::new(0),
             series_count: AtomicU64::new(0),
         };
@@ -95,8 +99,19 @@ impl Store {
         store
     }
 
+    /// This store with a feed for whoever keeps groups across restarts as well.
+    pub fn followed_by_keeper(mut self) -> Store {
+        self.following = group::KEEPER + 1;
+        self
+    }
+
     fn get(&self, key: &GroupingKey) -> Option<Arc<Group>> {
         self.map.pin().get(key).cloned()
+    }
+
+    /// The group `key` as it is now; `None` if there is none.
+    pub fn state_of(&self, key: &GroupingKey) -> Option<GroupState> {
+        self.get(key)?.load()
     }
 
     /// Every group there is, in no order.
@@ -116,7 +131,7 @@ impl Store {
 
     /// Tells each reader that `group` changed.
     fn note(&self, group: &Arc<Group>) {
-        for (mark, feed) in group.marks.iter().zip(&self.feeds) {
+        for (mark, feed) in group.marks.iter().zip(&self.feeds).take(self.following) {
             mark.note(|| feed.push(group.clone()));
         }
     }

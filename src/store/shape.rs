@@ -111,6 +111,11 @@ impl Shape {
         self.families.binary_search_by(|family| self.name(family).cmp(name)).ok()
     }
 
+    /// Where `family` stood in the body, to sort by. Families without series have a place too.
+    pub fn body_place(&self, family: &FamilyShape) -> impl Ord + use<> {
+        family.name.start
+    }
+
     /// The series of `family` in the order of the body.
     pub fn series(&self, family: &FamilyShape) -> &[SeriesShape] {
         &self.series[family.series.range()]

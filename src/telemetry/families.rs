@@ -6,6 +6,7 @@
 
 use super::log;
 use super::metrics::{PUSH_METHODS, REASONS, Telemetry};
+use super::persistence::Persistence;
 use super::process::{Allocator, Process};
 use super::summary::Merged;
 use super::{OwnFamily, OwnSeries, OwnValue};
@@ -116,6 +117,49 @@ static DECLARED: &[Declared] = &[
         Counter,
         "Log lines lost because standard error was not read in time.",
         |_| plain(Some(log::lines_dropped() as f64)),
+    ),
+    later("floodway_persistence_batch_groups", Summary, "Changed groups that one commit wrote.", |f| {
+        persisted(f, |p| summary_of(Vec::new(), &p.sizes(), 1.0))
+    }),
+    later("floodway_persistence_bytes_total", Counter, "Bytes of records handed to the database.", |f| {
+        persisted(f, |p| single(p.bytes() as f64))
+    }),
+    later(
+        "floodway_persistence_commit_duration_seconds",
+        Summary,
+        "Time that a commit took, waiting for the disk included.",
+        |f| persisted(f, |p| summary_of(Vec::new(), &p.durations(), 1e9)),
+    ),
+    later(
+        "floodway_persistence_failing",
+        Gauge,
+        "Whether the disk fails, so that pushes are refused.",
+        |f| persisted(f, |p| single(f64::from(u8::from(p.is_failing())))),
+    ),
+    later("floodway_persistence_failures_total", Counter, "Commits and recoveries that failed.", |f| {
+        persisted(f, |p| single(p.failures() as f64))
+    }),
+    later(
+        "floodway_persistence_lag_seconds",
+        Gauge,
+        "For how long there have been changes that are not on the disk.",
+        |f| persisted(f, |p| single(p.lag().as_secs_f64())),
+    ),
+    later(
+        "floodway_persistence_last_error_timestamp_seconds",
+        Gauge,
+        "When the disk failed last; the label says how.",
+        |f| {
+            f.telemetry
+                .persistence()
+                .and_then(|p| p.last_error())
+                .map(|(error, at)| OwnSeries {
+                    labels: vec![("error", error)],
+                    value: OwnValue::Plain(at.seconds()),
+                })
+                .into_iter()
+                .collect()
+        },
     ),
     family(
         "floodway_push_lenience_total",
@@ -240,21 +284,35 @@ fn labelled(labels: &[(&'static str, &str)]) -> Vec<OwnSeries> {
     vec![OwnSeries { labels, value: OwnValue::Plain(1.0) }]
 }
 
+fn single(value: f64) -> OwnSeries {
+    OwnSeries { labels: Vec::new(), value: OwnValue::Plain(value) }
+}
+
+/// One series about groups on the disk, or none if they are not kept there.
+fn persisted(figures: &Figures<'_>, series: impl FnOnce(&Persistence) -> OwnSeries) -> Vec<OwnSeries> {
+    figures.telemetry.persistence().map(series).into_iter().collect()
+}
+
 /// A summary series for each push method that was used, in units of `per_unit` observed steps.
 fn summaries(merged: impl Fn(usize) -> Merged, per_unit: f64) -> Vec<OwnSeries> {
     let series = |(index, method): (usize, &&str)| {
         let merged = merged(index);
-        let quantile = |rank: f64| (rank, merged.quantile(rank) / per_unit);
-        (merged.count > 0).then(|| OwnSeries {
-            labels: vec![("method", (*method).to_owned())],
-            value: OwnValue::Summary {
-                quantiles: [0.1, 0.5, 0.9].map(quantile).to_vec(),
-                sum: merged.sum as f64 / per_unit,
-                count: merged.count,
-            },
-        })
+        (merged.count > 0).then(|| summary_of(vec![("method", (*method).to_owned())], &merged, per_unit))
     };
     PUSH_METHODS.iter().enumerate().filter_map(series).collect()
+}
+
+/// A summary series in units of `per_unit` observed steps.
+fn summary_of(labels: Vec<(&'static str, String)>, merged: &Merged, per_unit: f64) -> OwnSeries {
+    let quantile = |rank: f64| (rank, merged.quantile(rank) / per_unit);
+    OwnSeries {
+        labels,
+        value: OwnValue::Summary {
+            quantiles: [0.1, 0.5, 0.9].map(quantile).to_vec(),
+            sum: merged.sum as f64 / per_unit,
+            count: merged.count,
+        },
+    }
 }
 
 #[cfg(test)]
@@ -290,6 +348,7 @@ mod tests {
         }
         telemetry.count_request("status", "get", 200);
         telemetry.observe_push("put", 1, Duration::ZERO);
+        telemetry.enable_persistence().failed("no space");
         assert_eq!(names(&telemetry).len(), DECLARED.len());
     }
 

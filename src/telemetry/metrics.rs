@@ -8,6 +8,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use super::persistence::Persistence;
 use super::requests::RequestCounts;
 use super::slots::PerWorker;
 use super::summary::{self, Merged, Summary};
@@ -20,6 +21,7 @@ pub struct Telemetry {
     counters: PerWorker<Counters>,
     driver: OnceLock<&'static str>,
     store: StoreFigures,
+    persistence: OnceLock<Persistence>,
 }
 
 /// How much the store holds, as of the last rendering.
@@ -34,13 +36,14 @@ struct StoreFigures {
 pub(super) const PUSH_METHODS: [&str; 2] = ["post", "put"];
 
 /// All reasons in order of their index.
-pub(super) const REASONS: [Reason; 6] = [
+pub(super) const REASONS: [Reason; 7] = [
     Reason::BadKey,
     Reason::Malformed,
     Reason::Inconsistent,
     Reason::TooLarge,
     Reason::UnsupportedEncoding,
     Reason::Overloaded,
+    Reason::NotDurable,
 ];
 
 #[derive(Default)]
@@ -65,6 +68,7 @@ impl Telemetry {
             counters: PerWorker::new(workers),
             driver: OnceLock::new(),
             store: StoreFigures::default(),
+            persistence: OnceLock::new(),
         }
     }
 
@@ -120,6 +124,16 @@ impl Telemetry {
         self.store.groups.store(groups, Ordering::Relaxed);
         self.store.series.store(series, Ordering::Relaxed);
         self.store.hidden.store(hidden, Ordering::Relaxed);
+    }
+
+    /// The figures about groups on the disk, which exist from now on.
+    pub fn enable_persistence(&self) -> &Persistence {
+        self.persistence.get_or_init(Persistence::default)
+    }
+
+    /// The figures about groups on the disk, if they are kept there.
+    pub(super) fn persistence(&self) -> Option<&Persistence> {
+        self.persistence.get()
     }
 
     pub fn workers(&self) -> usize {
@@ -180,6 +194,7 @@ fn index_of(reason: Reason) -> usize {
         Reason::TooLarge => 3,
         Reason::UnsupportedEncoding => 4,
         Reason::Overloaded => 5,
+        Reason::NotDurable => 6,
     }
 }
 

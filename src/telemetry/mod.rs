@@ -5,6 +5,7 @@ use crate::model::MetricType;
 mod families;
 pub mod log;
 pub mod metrics;
+mod persistence;
 pub mod process;
 mod requests;
 mod slots;
@@ -12,6 +13,7 @@ mod summary;
 
 pub use families::Declared;
 pub use metrics::Telemetry;
+pub use persistence::Persistence;
 
 /// One of our own metric families as it is at a scrape, ready to be merged into the exposition.
 #[derive(Clone, Debug)]

@@ -135,6 +135,22 @@ impl Answer {
         std::str::from_utf8(&self.body).unwrap()
     }
 
+    /// The text without its content coding.
+    #[track_caller]
+    pub fn unpacked(&self) -> String {
+        match self.header("Content-Encoding") {
+            None => self.text().to_owned(),
+            Some("gzip") => {
+                let mut text = String::new();
+                let mut member = flate2::bufread::GzDecoder::new(&self.body[..]);
+                member.read_to_string(&mut text).unwrap();
+                assert!(member.into_inner().is_empty(), "one member and nothing behind it");
+                text
+            }
+            Some(other) => panic!("{other} was not asked for"),
+        }
+    }
+
     /// An answer without a body and without a type.
     #[track_caller]
     pub fn is_empty_with(&self, status: u16) {

@@ -7,6 +7,7 @@
 #![allow(dead_code)]
 
 mod client;
+pub mod protobuf;
 mod scrape;
 
 pub use client::{Answer, Connection, request_bytes};

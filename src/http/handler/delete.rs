@@ -19,9 +19,13 @@ pub fn begin(gateway: &Gateway, path: &PushPath<'_>) -> Next<Waiting> {
 }
 
 /// Deletes. The answer is the same whether the group was there or not.
-pub fn finish(gateway: &Gateway, key: &GroupingKey) -> Answer {
-    gateway.delete(key);
-    counted(gateway, Answer::empty(202))
+pub async fn finish(gateway: &Gateway, key: &GroupingKey) -> Answer {
+    let deleted = match gateway.delete(key) {
+        Ok(_) => gateway.made_durable().await,
+        Err(refusal) => Err(refusal),
+    };
+    let answer = deleted.map_or_else(|refusal| status::refused(&refusal), |()| Answer::empty(202));
+    counted(gateway, answer)
 }
 
 fn counted(gateway: &Gateway, answer: Answer) -> Answer {

@@ -126,16 +126,16 @@ impl Service for Frontend {
     async fn finish(&self, waiting: Waiting, body: Bytes) -> Answer {
         match waiting {
             Waiting::Push(push) => push::finish(self, push, body).await,
-            Waiting::Delete(key) => delete::finish(&self.gateway, &key),
+            Waiting::Delete(key) => delete::finish(&self.gateway, &key).await,
             Waiting::Scrape(scrape) => scrape::finish(&self.gateway, scrape).await,
-            Waiting::Healthy => self.counted("healthy", "get", probe::ok()),
-            Waiting::Ready => self.counted("ready", "get", probe::ok()),
+            Waiting::Healthy => self.counted("healthy", "get", probe::healthy()),
+            Waiting::Ready => self.counted("ready", "get", probe::ready(&self.gateway)),
             Waiting::Page => self.counted("status", "get", status::page(&self.gateway, &self.info)),
             Waiting::ApiStatus => {
                 self.counted("api/v1/status", "get", api::status(&self.gateway, &self.info))
             }
             Waiting::ApiMetrics => self.counted("api/v1/metrics", "get", api::metrics(&self.gateway)),
-            Waiting::Wipe => self.counted("wipe", "put", admin::wipe(&self.gateway)),
+            Waiting::Wipe => self.counted("wipe", "put", admin::wipe(&self.gateway).await),
             Waiting::Quit => {
                 (self.quit)();
                 probe::goodbye()
@@ -166,7 +166,7 @@ impl Frontend {
         Next::Bodiless(match route {
             Route::Push(path) if method == b"DELETE" => return delete::begin(&self.gateway, &path),
             Route::Push(path) => return push::begin(&self.gateway, head, &path, coding),
-            Route::Scrape => Waiting::Scrape(scrape::Scrape::of(head)),
+            Route::Scrape => Waiting::Scrape(scrape::Scrape::of(head, &self.gateway)),
             Route::Page => Waiting::Page,
             Route::Healthy => Waiting::Healthy,
             Route::Ready => Waiting::Ready,

@@ -2,11 +2,22 @@
 //!
 //! These texts have no line feed at their end.
 
+use crate::gateway::Gateway;
 use crate::http::Answer;
+use crate::http::status;
 
-/// Healthy, or ready: a port is open only once everything stored is there.
-pub fn ok() -> Answer {
+/// Healthy: it answers.
+pub fn healthy() -> Answer {
     Answer::text(200, "OK")
+}
+
+/// Ready to take pushes: a port is open only once everything stored is there, so only a disk that fails
+/// is in the way.
+pub fn ready(gateway: &Gateway) -> Answer {
+    match gateway.check_durable() {
+        Ok(()) => Answer::text(200, "OK"),
+        Err(refusal) => status::refused(&refusal),
+    }
 }
 
 /// The last words.

@@ -57,7 +57,7 @@ pub fn begin(gateway: &Gateway, head: &Head<'_>, path: &PushPath<'_>, coding: Co
     }
 }
 
-/// Applies a push whose body is whole.
+/// Applies a push whose body is whole, and waits for the disk if that was promised.
 pub async fn finish(frontend: &Frontend, push: Push, body: Bytes) -> Answer {
     let gateway = &*frontend.gateway;
     let Push { mode, key, content_type, coding, facts } = push;
@@ -73,6 +73,10 @@ pub async fn finish(frontend: &Frontend, push: Push, body: Bytes) -> Answer {
             gateway.telemetry().count_refusal(refusal.reason);
             Err(refusal)
         }
+    };
+    let applied = match applied {
+        Ok(()) => gateway.made_durable().await,
+        refused => refused,
     };
     let answer = match applied {
         Ok(()) if gateway.settings().check_consistency => Answer::empty(frontend.push_status),

@@ -14,11 +14,11 @@ pub struct Scrape {
 }
 
 impl Scrape {
-    pub fn of(head: &Head<'_>) -> Scrape {
+    pub fn of(head: &Head<'_>, gateway: &Gateway) -> Scrape {
         let tags = joined(head, "if-none-match");
         Scrape {
             wanted: Wanted {
-                form: Form::negotiate(&joined(head, "accept")),
+                form: Form::negotiate(&joined(head, "accept"), gateway.settings().offers_openmetrics),
                 encoding: Encoding::negotiate(&joined(head, "accept-encoding")),
             },
             if_none_match: (!tags.is_empty()).then(|| tags.into_owned()),
@@ -33,10 +33,11 @@ pub async fn finish(gateway: &Gateway, scrape: Scrape) -> Answer {
         return Answer::error(500, "error gathering metrics: the renderer has ended");
     };
     let etag = etag.to_string();
-    let Some(slices) = slices else {
+    let Some((slices, lease)) = slices else {
         return Answer::empty(304).header("Etag", etag);
     };
-    let answer = Answer::with_slices(200, wanted.form.content_type(), slices).header("Etag", etag);
+    let answer = Answer::with_slices(200, wanted.form.content_type(), slices).leased(lease);
+    let answer = answer.header("Etag", etag);
     match wanted.encoding.name() {
         Some(name) => answer.header("Content-Encoding", name),
         None => answer,

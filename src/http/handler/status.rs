@@ -3,12 +3,16 @@
 //! One template without scripts, escaped by its type. The style is in the page and allowed by a number
 //! used once, so that the content security policy can forbid everything else.
 
+mod rows;
+
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
 use std::time::Duration;
 
 use askama::Template;
 use jiff::tz::TimeZone;
+
+use rows::Series;
 
 use super::api::time::rfc3339;
 use crate::build_info;
@@ -18,6 +22,10 @@ use crate::format::quote::quoted;
 use crate::gateway::{Gateway, GroupView};
 use crate::http::Answer;
 use crate::model::names::is_legacy_label_name;
+
+/// Series shown of one family, and on the whole page.
+const FAMILY_SERIES_SHOWN_MAX: usize = 100;
+const SERIES_SHOWN_MAX: usize = 10_000;
 
 /// Groups shown on one page; a browser does not take many more, and the API has them all.
 const GROUPS_SHOWN_MAX: usize = 1000;
@@ -53,6 +61,8 @@ struct Family<'p> {
     kind: &'static str,
     help: &'p str,
     series_count: usize,
+    /// The first of its series.
+    series: Vec<Series>,
     pushed: String,
 }
 
@@ -61,6 +71,7 @@ pub fn page(gateway: &Gateway, info: &Info) -> Answer {
     let telemetry = gateway.telemetry();
     let zone = TimeZone::system();
     let groups = gateway.groups();
+    let mut series_left = SERIES_SHOWN_MAX;
     let nonce = nonce();
     let policy = format!(
         "default-src 'none'; style-src 'nonce-{nonce}'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -70,7 +81,11 @@ pub fn page(gateway: &Gateway, info: &Info) -> Answer {
         base: if info.paths.link_prefix.is_empty() { "." } else { &info.paths.link_prefix },
         metrics_link: &info.paths.metrics_link,
         groups_count: groups.len(),
-        groups: groups.iter().take(GROUPS_SHOWN_MAX).map(|group| shown(group, &zone)).collect(),
+        groups: groups
+            .iter()
+            .take(GROUPS_SHOWN_MAX)
+            .map(|group| shown(group, &zone, &mut series_left))
+            .collect(),
         started: time_of(info.started, &zone),
         uptime: uptime(telemetry.uptime()),
         driver: telemetry.driver().unwrap_or("unknown"),
@@ -94,16 +109,22 @@ pub fn page(gateway: &Gateway, info: &Info) -> Answer {
     }
 }
 
-fn shown<'p>(group: &'p GroupView, zone: &TimeZone) -> Group<'p> {
+fn shown<'p>(group: &'p GroupView, zone: &TimeZone, series_left: &mut usize) -> Group<'p> {
     let rest = group.key.labels().filter(|(name, _)| *name != "job");
     let labels = std::iter::once(("job", group.key.job())).chain(rest).map(label).collect();
     let families = group.families();
-    let family = |family: &crate::gateway::FamilyView<'p>| Family {
-        name: family.name,
-        kind: family.kind.upper(),
-        help: family.help.unwrap_or_default(),
-        series_count: family.series().len(),
-        pushed: time_of(family.pushed_at, zone),
+    let family = |family: &crate::gateway::FamilyView<'p>| {
+        let series_count = family.series().len();
+        let shown = series_count.min(FAMILY_SERIES_SHOWN_MAX).min(*series_left);
+        *series_left -= shown;
+        Family {
+            name: family.name,
+            kind: family.kind.upper(),
+            help: family.help.unwrap_or_default(),
+            series_count,
+            series: family.series().take(shown).map(|series| Series::of(&series)).collect(),
+            pushed: time_of(family.pushed_at, zone),
+        }
     };
     Group {
         labels,
@@ -188,6 +209,7 @@ mod tests {
         assert!(!html.contains("<script"), "{html}");
         assert!(html.contains("job=&#34;&#60;script&#62;alert(1)&#60;/script&#62;&#34;"), "{html}");
         assert!(html.contains("&#34;a-b&#34;=&#34;\\&#34;&#39;&#38;&#34;"), "{html}");
+        assert!(html.contains("b=&#34;&#60;script&#62;alert(3)"), "{html}");
         assert!(html.contains("<html") && html.contains("UNTYPED"));
         assert!(html.contains("http://a/?&#60;b&#62;"));
         assert_eq!(answer.headers[0].1, "text/html; charset=utf-8");
@@ -221,6 +243,14 @@ mod tests {
         assert_eq!(html.matches("Last push failed!").count(), 1);
         assert!(html.contains("2 groups"), "{html}");
         assert!(html.contains("2 families") && html.contains("never"), "{html}");
+    }
+
+    #[test]
+    fn values_are_shown_and_bounded() {
+        let lines: String = (0..150).map(|i| format!("m{{i=\"{i}\"}} {i}.25\n")).collect();
+        let (_, html) = page_of(&[(GroupingKey::new("j", []), &lines)], Paths::default());
+        assert!(html.contains("<td>99.25</td>") && !html.contains("<td>100.25</td>"), "{html}");
+        assert!(html.contains("The first 100 of 150 series are shown"), "{html}");
     }
 
     #[test]

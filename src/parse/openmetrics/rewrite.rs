@@ -200,8 +200,6 @@ impl<'b, 'd> Rewriter<'b, 'd> {
         // A name that is not text is refused by the text parser.
         let Some(stem) = unescaped(stem) else { return };
         let aside = format!("{stem}_created");
-        if !self.out.created.contains_key(&aside) {
-            self.out.created.insert(aside, format!("{stem}{}", kind.suffix()));
-        }
+        self.out.created.entry(aside).or_insert_with(|| format!("{stem}{}", kind.suffix()));
     }
 }

@@ -1,0 +1,198 @@
+//! Records come back as they were, and no damage to them passes unnoticed.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::model::{Detail, Families, NameRules};
+use crate::parse::text;
+use crate::sink::restore::Reader as Restore;
+use crate::store::{Mode, Store};
+
+/// The records of `key` as `store` holds it.
+fn records(store: &Store, key: &GroupingKey) -> (Vec<u8>, Vec<u8>) {
+    let state = store.state_of(key).unwrap();
+    let key = key_bytes(key);
+    let shape = shape_record(&state, &key);
+    let values = values_record(&state, &key, 7, checksum_of(&shape));
+    (shape, values)
+}
+
+/// A store that holds what the records say.
+fn restored(key: &GroupingKey, shape: &[u8], values: &[u8]) -> Store {
+    let (store, key) = (Store::new(true, []), key_bytes(key));
+    let mut reader = Restore::new(&store);
+    reader.shape(&key, shape).unwrap();
+    reader.values(&key, values).unwrap();
+    let digest = digest(checksum_of(shape), checksum_of(values));
+    reader.check(Some(Summary { sequence: 7, groups: 1, digest })).unwrap();
+    assert!(reader.check(Some(Summary { sequence: 7, groups: 1, digest: digest ^ 1 })).is_err());
+    assert!(reader.check(Some(Summary { sequence: 7, groups: 2, digest })).is_err());
+    assert_eq!(reader.finish().lost.len(), 0);
+    store
+}
+
+fn push(store: &Store, key: &GroupingKey, body: &str, at: u64) {
+    let families = text::parse(body.as_bytes(), NameRules::Utf8, Families::default()).unwrap();
+    store.push(Mode::ReplaceFamilies, key, &families, Some(body.as_bytes()), UnixNanos(at)).unwrap();
+}
+
+const BODY: &str = "# HELP c h\\\\e\\nlp\n# TYPE c counter\nc{z=\"é\\n\\\"\"} 1.5\nc{z=\"\"} NaN\n\
+    # TYPE h histogram\nh_bucket{le=\"0.1\"} 1\nh_bucket{le=\"+Inf\"} 3\nh_sum -0\nh_count 3\n\
+    {\"x.y\",\"l m\"=\"1\"} -Inf\n# TYPE s summary\ns{quantile=\"0.5\"} 2\ns_sum 5\ns_count 4\n";
+
+fn sample() -> (Store, GroupingKey) {
+    let store = Store::new(true, []);
+    let key = GroupingKey::new("j/ é", [("a", ""), ("instance", "i"), ("u", "Π")]);
+    push(&store, &key, BODY, 5);
+    push(&store, &key, "# TYPE s summary\ns_sum 6\ns_count 5\na 1\n", 6);
+    (store, key)
+}
+
+#[test]
+fn a_group_comes_back_as_it_was() {
+    let (store, key) = sample();
+    let (shape, values) = records(&store, &key);
+    let again = restored(&key, &shape, &values);
+    assert_eq!(records(&again, &key), (shape, values));
+    let lines = |store: &Store| {
+        let views = store.views();
+        let mut lines = vec![format!("{:?} {:?}", views[0].push_time(), views[0].failure_time())];
+        for family in views[0].families() {
+            lines.push(format!("{} {:?} {:?} {:?}", family.name, family.help, family.kind, family.pushed_at));
+            lines.extend(family.series().map(|series| format!("{:?} {:?}", series.labels, series.value)));
+        }
+        lines
+    };
+    assert_eq!(lines(&again), lines(&store));
+    // The next push of the same body must find its shape again.
+    let state = again.state_of(&key).unwrap();
+    push(&again, &key, "# TYPE s summary\ns_sum 7\ns_count 5\na 2\n", 8);
+    assert!(state.same_shape(&again.state_of(&key).unwrap()));
+}
+
+#[test]
+fn details_move_with_their_values() {
+    let (store, key) = (Store::new(true, []), GroupingKey::new("j", []));
+    let series = |at: u32| Series {
+        labels: Span::default(),
+        parts: Span::default(),
+        value: f64::from(at),
+        count: Number::Float(1.5),
+    };
+    let family = |name: &'static str, at: u32| Family {
+        name: name.into(),
+        help: Some("".into()),
+        unit: Some("seconds".into()),
+        kind: MetricType::GaugeHistogram,
+        series: Span { start: at, end: at + 1 },
+    };
+    let families = Families {
+        families: vec![family("b", 0), family("a", 1)],
+        series: vec![series(0), series(1)],
+        details: vec![
+            Detail { series: 0, message: b"first".as_slice().into() },
+            Detail { series: 1, message: b"second".as_slice().into() },
+        ],
+        ..Families::default()
+    };
+    store.push(Mode::ReplaceGroup, &key, &families, None, UnixNanos(1)).unwrap();
+    push(&store, &key, "b 1\n", 2);
+    let (shape, values) = records(&store, &key);
+    let again = restored(&key, &shape, &values);
+    let state = again.state_of(&key).unwrap();
+    let (held, family) = state.find("a").unwrap();
+    let series = &held.block.shape.series(family)[0];
+    assert_eq!(held.block.details.get(series.first_value), Some(b"second".as_slice()));
+    assert_eq!(held.block.values.len(), 2);
+    assert_eq!(held.block.shape.unit(family), Some("seconds"));
+    assert_eq!(records(&again, &key), (shape, values));
+}
+
+#[test]
+fn every_cut_and_every_flipped_bit_is_found() {
+    let (store, key) = sample();
+    let (shape, values) = records(&store, &key);
+    let key = key_bytes(&key);
+    let summary = Summary { sequence: 1, groups: 2, digest: 3 }.record(b"summary");
+    type Check = fn(&[u8], &[u8]) -> bool;
+    let checks: [(&[u8], &[u8], Check); 3] = [
+        (&shape, &key, |record, key| read_shape(record, key).is_ok()),
+        (&values, &key, |record, key| read_values(record, key).is_ok()),
+        (&summary, b"summary", |record, key| Summary::read(record, key).is_ok()),
+    ];
+    for (record, key, reads) in checks {
+        assert!(reads(record, key));
+        assert!(!reads(record, b"another key"));
+        for length in 0..record.len() {
+            assert!(!reads(&record[..length], key), "cut to {length}");
+        }
+        let mut damaged = record.to_vec();
+        for bit in 0..record.len() * 8 {
+            damaged[bit / 8] ^= 1 << (bit % 8);
+            assert!(!reads(&damaged, key), "bit {bit}");
+            damaged[bit / 8] ^= 1 << (bit % 8);
+        }
+        damaged.push(0);
+        assert!(!reads(&damaged, key), "one byte more");
+    }
+}
+
+#[test]
+fn a_newer_format_says_so() {
+    let record = finish(vec![VERSION + 1, 1, 2, 3], b"k");
+    assert_eq!(read_shape(&record, b"k").unwrap_err(), BadRecord::Version(VERSION + 1));
+}
+
+#[test]
+fn keys_come_back_and_nothing_else_does() {
+    let key = GroupingKey::new("j", [("a", ""), ("é", "x\n")]);
+    assert_eq!(read_key(&key_bytes(&key)).unwrap(), key);
+    for bytes in [
+        &b""[..],
+        b"job",
+        b"job\xff",
+        b"job\xffj",
+        b"job\xff\xff",
+        b"a\xff1\xff",
+        b"z\xff1\xffjob\xffj\xff",
+        b"job\xffj\xffjob\xffj\xff",
+        b"job\xff\xc3\xff",
+    ] {
+        assert!(read_key(bytes).is_err(), "{}", bytes.escape_ascii());
+    }
+}
+
+proptest! {
+    #[test]
+    fn any_bytes_are_read_without_a_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+        let record = finish([&[VERSION], &bytes[..]].concat(), b"k");
+        let _ = (read_shape(&record, b"k"), read_values(&record, b"k"), read_key(&bytes));
+    }
+
+    #[test]
+    fn any_group_comes_back(
+        labels in proptest::collection::btree_map("[a-i]{1,2}", ".{0,4}", 0..3),
+        pushes in proptest::collection::vec(
+            proptest::collection::btree_map(
+                ("[k-n]", ".{0,4}"),
+                any::<f64>(),
+                1..6,
+            ),
+            1..4,
+        ),
+    ) {
+        let store = Store::new(true, []);
+        let key = GroupingKey::new("j", labels.iter().map(|(name, value)| (&**name, &**value)));
+        for (at, series) in pushes.iter().enumerate() {
+            let mut body = String::new();
+            for ((name, label), value) in series {
+                let label = label.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
+                body.push_str(&format!("{name}{{x=\"{label}\"}} {value}\n"));
+            }
+            push(&store, &key, &body, at as u64 + 1);
+        }
+        let (shape, values) = records(&store, &key);
+        let again = restored(&key, &shape, &values);
+        prop_assert_eq!(records(&again, &key), (shape, values));
+    }
+}

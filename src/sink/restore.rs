@@ -1,0 +1,216 @@
+//! From records back to groups.
+//!
+//! Everything is read and checked before anything is put into the store; then the groups are put back,
+//! newest first, so that of two that contradict each other the newer one wins. Equal shapes are built
+//! once, however many groups have them.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::records::{self, BadRecord, BlockValues, Summary, Values};
+use crate::model::GroupingKey;
+use crate::store::Store;
+use crate::store::group::{Block, Group};
+use crate::store::restore::Kept;
+use crate::store::shape::Shape;
+
+/// Between two lines in the log about a long restore.
+const PROGRESS_EVERY: Duration = Duration::from_secs(2);
+
+/// Why the groups cannot be restored.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Damage {
+    #[error("the group {group}: {fault}")]
+    Group { group: String, fault: BadRecord },
+    #[error("the group {0} has a shape and no values, or values and no shape, or those of another time")]
+    Unpaired(String),
+    #[error("the group {0} makes no sense: {1}")]
+    Contradiction(String, String),
+    #[error("the summary of all groups: {0}")]
+    Summary(BadRecord),
+    #[error("there is no summary of all groups")]
+    NoSummary,
+    #[error("{found} groups are there and {expected} were written, or some are older than they should be")]
+    Incomplete { found: u64, expected: u64 },
+}
+
+/// A group of the disk.
+struct Read {
+    kept: Kept,
+    sequence: u64,
+    shape_checksum: u32,
+    values_checksum: u32,
+}
+
+/// A group that is in the store now.
+pub struct Restored {
+    pub group: Arc<Group>,
+    pub shape_checksum: u32,
+    pub values_checksum: u32,
+}
+
+/// Reads groups record by record, shapes first.
+pub struct Reader<'s> {
+    store: &'s Store,
+    shapes: HashMap<Vec<u8>, Shapes>,
+    /// Shapes by label names of the grouping key and bytes of the record without its checksum.
+    known: HashMap<Vec<u8>, Vec<Arc<Shape>>>,
+    read: Vec<(Vec<u8>, Read)>,
+    digest: u64,
+    progress: Progress,
+}
+
+struct Shapes {
+    key: GroupingKey,
+    shapes: Vec<Arc<Shape>>,
+    checksum: u32,
+}
+
+/// Tells the log how far a long restore has come.
+struct Progress {
+    last: Instant,
+    groups: usize,
+}
+
+impl Progress {
+    fn step(&mut self) {
+        self.groups += 1;
+        // Asking for the time costs as much as a small group.
+        if self.groups.is_multiple_of(256) && self.last.elapsed() >= PROGRESS_EVERY {
+            self.last = Instant::now();
+            tracing::info!(groups = self.groups, "restoring persisted metrics");
+        }
+    }
+}
+
+/// What became of the groups that were read.
+#[derive(Default)]
+pub struct Outcome {
+    pub restored: Vec<Restored>,
+    /// Keys of groups that contradicted newer ones; they are not in the store.
+    pub lost: Vec<Vec<u8>>,
+}
+
+impl<'s> Reader<'s> {
+    pub fn new(store: &'s Store) -> Reader<'s> {
+        Reader {
+            store,
+            shapes: HashMap::new(),
+            known: HashMap::new(),
+            read: Vec::new(),
+            digest: 0,
+            progress: Progress { last: Instant::now(), groups: 0 },
+        }
+    }
+
+    /// Takes the shape record of the group `key`.
+    ///
+    /// # Errors
+    ///
+    /// It is damaged.
+    pub fn shape(&mut self, key: &[u8], record: &[u8]) -> Result<(), Damage> {
+        let group = records::read_key(key).map_err(|fault| damaged(key, fault))?;
+        let families = records::read_shape(record, key).map_err(|fault| damaged(key, fault))?;
+        let mut look = Vec::new();
+        group.labels().for_each(|(name, _)| {
+            look.extend_from_slice(name.as_bytes());
+            look.push(0xff);
+        });
+        look.extend_from_slice(&record[..record.len() - 4]);
+        let shapes = match self.known.get(&look) {
+            Some(shapes) => shapes.clone(),
+            None => {
+                let shapes: Result<Vec<_>, String> =
+                    families.iter().map(|families| self.store.shape_of(families, &group)).collect();
+                let shapes = shapes.map_err(|text| Damage::Contradiction(group.to_string(), text))?;
+                self.known.insert(look, shapes.clone());
+                shapes
+            }
+        };
+        let checksum = records::checksum_of(record);
+        self.shapes.insert(key.to_vec(), Shapes { key: group, shapes, checksum });
+        Ok(())
+    }
+
+    /// Takes the values record of the group `key`, whose shape was taken before.
+    ///
+    /// # Errors
+    ///
+    /// It is damaged, or does not belong to the shape.
+    pub fn values(&mut self, key: &[u8], record: &[u8]) -> Result<(), Damage> {
+        let Values { sequence, shape_checksum, push_time, failure_time, blocks } =
+            records::read_values(record, key).map_err(|fault| damaged(key, fault))?;
+        let unpaired = || Damage::Unpaired(shown(key));
+        let shapes = self.shapes.remove(key).ok_or_else(unpaired)?;
+        let fits = |(shape, block): (&Arc<Shape>, &BlockValues)| shape.value_count() == block.values.len();
+        if shapes.checksum != shape_checksum
+            || shapes.shapes.len() != blocks.len()
+            || !shapes.shapes.iter().zip(&blocks).all(fits)
+        {
+            return Err(unpaired());
+        }
+        let blocks = shapes.shapes.into_iter().zip(blocks).map(|(shape, block)| Block {
+            shape,
+            template: None,
+            values: block.values,
+            details: block.details,
+            pushed_at: block.pushed_at,
+        });
+        let kept = Kept { key: shapes.key, blocks: blocks.collect(), push_time, failure_time };
+        let values_checksum = records::checksum_of(record);
+        self.digest = self.digest.wrapping_add(records::digest(shape_checksum, values_checksum));
+        self.read.push((key.to_vec(), Read { kept, sequence, shape_checksum, values_checksum }));
+        self.progress.step();
+        Ok(())
+    }
+
+    /// Checks that everything is there that `summary` counts, and gives it back.
+    ///
+    /// # Errors
+    ///
+    /// Something is missing, or older than it should be.
+    pub fn check(&self, summary: Option<Summary>) -> Result<Summary, Damage> {
+        let summary = summary.ok_or(Damage::NoSummary)?;
+        if let Some(key) = self.shapes.keys().next() {
+            return Err(Damage::Unpaired(shown(key)));
+        }
+        let found = self.read.len() as u64;
+        if found != summary.groups || self.digest != summary.digest {
+            return Err(Damage::Incomplete { found, expected: summary.groups });
+        }
+        Ok(summary)
+    }
+
+    /// Puts everything that was read into the store.
+    pub fn finish(mut self) -> Outcome {
+        self.read.sort_by_key(|(_, read)| std::cmp::Reverse(read.sequence));
+        let mut outcome = Outcome::default();
+        self.progress.groups = 0;
+        for (key, read) in self.read {
+            self.progress.step();
+            let group = read.kept.key.clone();
+            match self.store.restore(read.kept) {
+                Ok(group) => outcome.restored.push(Restored {
+                    group,
+                    shape_checksum: read.shape_checksum,
+                    values_checksum: read.values_checksum,
+                }),
+                Err(err) => {
+                    tracing::warn!(%group, err, "a persisted group contradicts newer ones and is left out");
+                    outcome.lost.push(key);
+                }
+            }
+        }
+        outcome
+    }
+}
+
+fn damaged(key: &[u8], fault: BadRecord) -> Damage {
+    Damage::Group { group: shown(key), fault }
+}
+
+/// A key for a message, whatever its bytes are.
+fn shown(key: &[u8]) -> String {
+    records::read_key(key).map_or_else(|_| key.escape_ascii().to_string(), |key| key.to_string())
+}
