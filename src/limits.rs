@@ -31,6 +31,18 @@ pub const DECODER_THREADS: usize = 2;
 /// Large compressed bodies that wait for one of those threads before further ones are refused.
 pub const DECODER_QUEUE_MAX: usize = 256;
 
+/// Threads that compare passwords.
+pub const HASHER_THREADS: usize = 2;
+
+/// Passwords of one address that wait to be compared before further ones are refused.
+pub const PASSWORDS_WAITING_PER_ADDRESS_MAX: usize = 16;
+
+/// Passwords of all addresses together that wait to be compared.
+pub const PASSWORDS_WAITING_MAX: usize = 1024;
+
+/// Right, and wrong, passwords whose comparison is remembered.
+pub const VERDICTS_MAX: usize = 4096;
+
 /// Connections open at once, over all workers.
 pub const CONNECTIONS_MAX: usize = 16_384;
 

@@ -165,6 +165,7 @@ fn server_config(config: Config) -> ServerConfig {
         },
         info: Arc::new(config.info),
         push_status: config.push_status,
+        web_config: config.web_config,
     }
 }
 

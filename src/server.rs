@@ -7,9 +7,11 @@
 
 use std::io;
 use std::net::{Shutdown, SocketAddr, TcpListener};
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread;
+use std::time::Duration;
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -17,13 +19,18 @@ use signal_hook::low_level::emulate_default_handler;
 
 use crate::config::Info;
 use crate::gateway::Gateway;
+use crate::http::auth::Doorkeeper;
 use crate::http::config::HttpConfig;
 use crate::http::encoding::Decoders;
 use crate::http::handler::{Frontend, Quit};
 use crate::http::route::Routes;
 use crate::http::service::Service;
+use crate::http::web::Web;
 use crate::http::worker::{self, Driver, Stop};
 use crate::http::{descriptors, listen};
+
+/// How often files are looked at for changes.
+const REFRESH_INTERVAL: Duration = Duration::from_secs(1);
 
 /// What the server needs to know.
 #[derive(Clone, Debug)]
@@ -37,6 +44,8 @@ pub struct ServerConfig {
     pub info: Arc<Info>,
     /// The status of an accepted push, where pushes are checked.
     pub push_status: u16,
+    /// The web configuration file.
+    pub web_config: Option<PathBuf>,
 }
 
 /// Why the server did not serve, or ended early.
@@ -44,6 +53,9 @@ pub struct ServerConfig {
 pub enum ServerError {
     #[error("listen tcp {address}: {source}")]
     Listen { address: String, source: io::Error },
+    /// The web configuration file is bad.
+    #[error("{0}")]
+    WebConfig(String),
     #[error("cannot take signals: {0}")]
     Signals(io::Error),
     #[error("worker: {0}")]
@@ -57,27 +69,10 @@ pub enum ServerError {
 ///
 /// # Errors
 ///
-/// An address cannot be listened on, or a thread cannot be started or failed.
+/// The web configuration file is bad, an address cannot be listened on, or a thread cannot be started or
+/// failed.
 pub fn run(config: ServerConfig, gateway: Arc<Gateway>) -> Result<(), ServerError> {
-    let routes = Arc::new(config.routes);
-    let (info, push_status) = (config.info, config.push_status);
-    let reloading = gateway.clone();
-    let serve = |decoders: Decoders| {
-        let decoders = Arc::new(decoders);
-        let frontend = move |quit: Quit| Frontend {
-            gateway: gateway.clone(),
-            decoders: decoders.clone(),
-            routes: routes.clone(),
-            info: info.clone(),
-            push_status,
-            quit,
-        };
-        Server::bind(&config.listen, config.workers)
-            .map(|server| server.on_hangup(Arc::new(move || reload(&reloading))))
-            .and_then(|server| server.serve(&config.http, Arc::new(frontend)))
-    };
-    let decoders = Decoders::start(config.http.decoded_bytes_max).map_err(ServerError::Worker);
-    let outcome = decoders.and_then(serve);
+    let outcome = load_and_serve(config, gateway);
     match &outcome {
         Ok(()) => tracing::info!("HTTP server stopped"),
         Err(error) => tracing::error!(err = %error, "HTTP server stopped"),
@@ -85,13 +80,36 @@ pub fn run(config: ServerConfig, gateway: Arc<Gateway>) -> Result<(), ServerErro
     outcome
 }
 
-/// Reads again what can be read again, on a thread of its own: a stop must not wait for it.
+fn load_and_serve(config: ServerConfig, gateway: Arc<Gateway>) -> Result<(), ServerError> {
+    let web = config.web_config.as_deref().map(Web::load).transpose().map_err(ServerError::WebConfig)?;
+    let door = web.as_ref().map(|web| web.door.clone());
+    let http = HttpConfig { tls: web.as_ref().and_then(|web| web.tls.clone()), ..config.http };
+    let routes = Arc::new(config.routes);
+    let (info, push_status) = (config.info, config.push_status);
+    let decoders = Arc::new(Decoders::start(http.decoded_bytes_max).map_err(ServerError::Worker)?);
+    let reloading = gateway.clone();
+    let frontend = move |quit: Quit| Frontend {
+        gateway: gateway.clone(),
+        decoders: decoders.clone(),
+        routes: routes.clone(),
+        info: info.clone(),
+        push_status,
+        quit,
+        doorkeeper: door.clone().map(Doorkeeper::new),
+    };
+    Server::bind(&config.listen, config.workers)?.on_hangup(Arc::new(move || reload(&reloading))).serve_with(
+        &http,
+        web,
+        Arc::new(frontend),
+    )
+}
+
+/// Reads plugins again, on a thread of its own: a stop must not wait for it.
 fn reload(gateway: &Arc<Gateway>) {
     if !gateway.has_plugins() {
-        tracing::info!("received SIGHUP; there is nothing to reload");
         return;
     }
-    tracing::info!("received SIGHUP; reloading plugins");
+    tracing::info!("reloading plugins");
     let gateway = gateway.clone();
     let started = thread::Builder::new().name("reload".to_owned()).spawn(move || {
         // What is wrong is logged where it is found, and changes nothing.
@@ -162,6 +180,15 @@ impl Server {
         http: &HttpConfig,
         service: Arc<dyn Fn(Quit) -> H + Send + Sync>,
     ) -> Result<(), ServerError> {
+        self.serve_with(http, None, service)
+    }
+
+    fn serve_with<H: Service + 'static>(
+        self,
+        http: &HttpConfig,
+        web: Option<Web>,
+        service: Arc<dyn Fn(Quit) -> H + Send + Sync>,
+    ) -> Result<(), ServerError> {
         let (events, inbox) = channel();
         let hangup = self.hangup.clone();
         let siblings = self.siblings().map_err(ServerError::Worker)?;
@@ -180,7 +207,13 @@ impl Server {
 
         for address in &self.addresses {
             tracing::info!(address = %address, "Listening on");
-            tracing::info!(http2 = false, address = %address, "TLS is disabled.");
+            match http.tls {
+                Some(_) => tracing::info!(http2 = false, address = %address, "TLS is enabled."),
+                None => tracing::info!(http2 = false, address = %address, "TLS is disabled."),
+            }
+        }
+        if let Some(web) = &web {
+            web.announce();
         }
         let stop = Arc::new(Stop::default());
         let mut running = 0;
@@ -193,7 +226,7 @@ impl Server {
                 outcome = Err(ServerError::Worker(error));
             }
         }
-        let control = Control { stop, siblings, running, hangup };
+        let control = Control { stop, siblings, running, hangup, web };
         let outcome = outcome.and(control.run(&inbox));
         signals_handle.close();
         // It has nothing left to wait for.
@@ -270,6 +303,7 @@ struct Control {
     /// Workers that have not ended.
     running: usize,
     hangup: Hangup,
+    web: Option<Web>,
 }
 
 impl Control {
@@ -279,7 +313,7 @@ impl Control {
         let mut driver = None;
         while self.running > 0 {
             // The workers hold senders; without any the loop would have ended.
-            let Ok(event) = inbox.recv() else { break };
+            let Some(event) = self.next(inbox) else { break };
             match event {
                 Event::Started(which) => {
                     if driver.replace(which).is_none() {
@@ -288,7 +322,11 @@ impl Control {
                     continue;
                 }
                 Event::Signal(SIGHUP) => {
+                    tracing::info!("received SIGHUP");
                     (self.hangup)();
+                    if let Some(web) = &mut self.web {
+                        web.reload();
+                    }
                     continue;
                 }
                 Event::Signal(signal) if stopping => {
@@ -312,6 +350,18 @@ impl Control {
             }
         }
         outcome
+    }
+
+    /// The next event. Files are looked at for changes while there is none.
+    fn next(&mut self, inbox: &Receiver<Event>) -> Option<Event> {
+        let Some(web) = &mut self.web else { return inbox.recv().ok() };
+        loop {
+            match inbox.recv_timeout(REFRESH_INTERVAL) {
+                Ok(event) => return Some(event),
+                Err(RecvTimeoutError::Timeout) => web.refresh(),
+                Err(RecvTimeoutError::Disconnected) => return None,
+            }
+        }
     }
 
     /// Closes all listeners together, since each that closes alone resets what waits in its queue while

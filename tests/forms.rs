@@ -42,6 +42,7 @@ fn with_gateway(settings: Settings, push_status: u16, test: impl FnOnce(SocketAd
         info: Arc::new(Info::default()),
         push_status,
         quit,
+        doorkeeper: None,
     };
     let serving =
         std::thread::spawn(move || server.serve(&HttpConfig::default(), Arc::new(frontend)).unwrap());

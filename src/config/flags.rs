@@ -267,7 +267,7 @@ pub static FLAGS: &[Flag] = &[
         Web,
         config_file,
         "",
-        "File that configures TLS and authentication. Not supported yet."
+        "File that configures TLS, passwords, headers and a rate limit, in the form of Prometheus' exporter-toolkit. Read again on SIGHUP and when it changes."
     ),
     text!(
         "web.telemetry-path",

@@ -8,6 +8,7 @@ pub mod flags;
 mod help;
 pub mod paths;
 mod url;
+pub mod web_config;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -44,6 +45,8 @@ pub struct Config {
     pub workers: usize,
     pub limits: Limits,
     pub plugins: Plugins,
+    /// The file that configures TLS and who may ask.
+    pub web_config: Option<PathBuf>,
     /// Where groups are kept across restarts, if anywhere.
     pub persistence: Option<Persistence>,
     pub info: Info,
@@ -224,6 +227,7 @@ impl Config {
             workers,
             limits: draft.limits,
             plugins: draft.plugins,
+            web_config: (!draft.config_file.is_empty()).then(|| draft.config_file.into()),
             persistence: (!draft.persistence_file.is_empty()).then(|| Persistence {
                 path: draft.persistence_file.into(),
                 sync: draft.persistence_sync,
@@ -259,12 +263,8 @@ fn fill(given: &[args::Given]) -> Result<Draft, String> {
 /// A flag whose feature does not exist yet is refused rather than ignored: an operator who asks for
 /// TLS must not get a server without it.
 fn refuse_unsupported(draft: &Draft) -> Result<(), String> {
-    for (is_set, name) in
-        [(!draft.config_file.is_empty(), "web.config.file"), (draft.systemd_socket, "web.systemd-socket")]
-    {
-        if is_set {
-            return Err(format!("--{name} is not supported by this version of floodway"));
-        }
+    if draft.systemd_socket {
+        return Err("--web.systemd-socket is not supported by this version of floodway".to_owned());
     }
     Ok(())
 }

@@ -1,8 +1,11 @@
 //! What bounds a connection, as values: the constants of `limits` in service, shorter ones in tests.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::limits;
+
+use super::tls::Tls;
 
 /// The bounds of every connection of a worker.
 #[derive(Clone, Debug)]
@@ -25,6 +28,8 @@ pub struct HttpConfig {
     pub decoded_bytes_max: usize,
     /// Most connections at once over all workers; fewer if the process may not open as many descriptors.
     pub connections_max: usize,
+    /// How connections are encrypted; none: they are not.
+    pub tls: Option<Arc<Tls>>,
 }
 
 impl Default for HttpConfig {
@@ -39,6 +44,7 @@ impl Default for HttpConfig {
             body_bytes_max: limits::BODY_BYTES_MAX,
             decoded_bytes_max: limits::DECODED_BYTES_MAX,
             connections_max: limits::CONNECTIONS_MAX,
+            tls: None,
         }
     }
 }

@@ -3,6 +3,8 @@
 //! Everything that is already in the buffer is answered before anything is written, and nothing is read
 //! before it is written. A request with broken framing is the connection's last; a refused one is not.
 
+use std::net::IpAddr;
+
 use bytes::Bytes;
 use monoio::io::{AsyncReadRent, AsyncWriteRent};
 
@@ -12,7 +14,7 @@ use super::config::HttpConfig;
 use super::head::{BodyLength, Expect, Framing, Head};
 use super::input::{NoBody, NoHead, Wire};
 use super::response::Answer;
-use super::service::{BodyFault, Next, Service};
+use super::service::{Admission, BodyFault, Next, Service};
 use super::watch::{Slot, Watch};
 
 /// How a connection goes on after a request.
@@ -25,15 +27,28 @@ enum After {
     Gone,
 }
 
-/// Serves a connection until it ends.
-pub async fn serve<S, H>(stream: S, slot: &Slot, watch: &Watch, config: &HttpConfig, service: &H)
-where
+/// What is known of a request once its head was looked at.
+enum Begun<H: Service> {
+    Next(Next<H::Waiting>),
+    /// Before anything else: may the client ask at all?
+    Ask(H::Question),
+}
+
+/// Serves a connection from `peer` until it ends.
+pub async fn serve<S, H>(
+    stream: S,
+    peer: IpAddr,
+    slot: &Slot,
+    watch: &Watch,
+    config: &HttpConfig,
+    service: &H,
+) where
     S: AsyncReadRent + AsyncWriteRent,
     H: Service,
 {
     let mut wire = Wire::new(stream, slot, watch, config);
     let after = loop {
-        match request(&mut wire, service).await {
+        match request(&mut wire, peer, service).await {
             After::NextRequest => {}
             after => break after,
         }
@@ -46,7 +61,7 @@ where
     }
 }
 
-async fn request<S, H>(wire: &mut Wire<'_, S>, service: &H) -> After
+async fn request<S, H>(wire: &mut Wire<'_, S>, peer: IpAddr, service: &H) -> After
 where
     S: AsyncReadRent + AsyncWriteRent,
     H: Service,
@@ -61,14 +76,26 @@ where
     };
     wire.slot.work();
     let begun = Head::parse(&head, |head| {
-        let next = match head.framing.expect {
-            Expect::Unknown => Next::Answer(Answer::empty(417).closing()),
-            _ => service.begin(head),
+        let begun = match head.framing.expect {
+            Expect::Unknown => Begun::Next(Next::Answer(Answer::empty(417).closing())),
+            _ => match service.admit(head, peer) {
+                Admission::Granted => Begun::Next(begin(service, head)),
+                Admission::Refused(answer) => Begun::Next(Next::Answer(answer)),
+                Admission::Ask(question) => Begun::<H>::Ask(question),
+            },
         };
-        (head.framing, next)
+        (head.framing, begun)
     });
+    let next = match begun {
+        Ok((framing, Begun::Next(next))) => Ok((framing, next)),
+        Ok((framing, Begun::Ask(question))) => match Box::pin(service.ask(question)).await {
+            Ok(()) => Head::parse(&head, |head| (head.framing, begin(service, head))),
+            Err(answer) => Ok((framing, Next::Answer(answer))),
+        },
+        Err(error) => Err(error),
+    };
     drop(head);
-    let (framing, next) = match begun {
+    let (framing, next) = match next {
         Ok(begun) => begun,
         Err(error) => {
             wire.out.push_head_error(error);
@@ -79,16 +106,18 @@ where
         Next::Answer(answer) => match read_past(wire, &framing).await {
             Ok(true) => reply(wire, answer, &framing).await,
             Ok(false) => last_reply(wire, answer, &framing),
-            Err(NoBody::Fault(fault)) => last_reply(wire, fault.answer(), &framing),
+            Err(NoBody::Fault(fault)) => last_reply(wire, service.dress(fault.answer()), &framing),
             Err(NoBody::Over) => After::Gone,
         },
         Next::Bodiless(waiting) => match read_past(wire, &framing).await {
             Ok(whole) => {
                 wire.slot.work();
-                let answer = service.finish(waiting, Bytes::new()).await;
+                let answer = service.dress(service.finish(waiting, Bytes::new()).await);
                 if whole { reply(wire, answer, &framing).await } else { last_reply(wire, answer, &framing) }
             }
-            Err(NoBody::Fault(fault)) => last_reply(wire, service.broken(waiting, fault), &framing),
+            Err(NoBody::Fault(fault)) => {
+                last_reply(wire, service.dress(service.broken(waiting, fault)), &framing)
+            }
             Err(NoBody::Over) => After::Gone,
         },
         Next::Body(waiting) => {
@@ -96,16 +125,25 @@ where
             match wire.body(framing.body, ask_first).await {
                 Ok(body) => {
                     wire.slot.work();
-                    let answer = service.finish(waiting, body).await;
+                    let answer = service.dress(service.finish(waiting, body).await);
                     reply(wire, answer, &framing).await
                 }
-                Err(NoBody::Fault(fault)) => last_reply(wire, service.broken(waiting, fault), &framing),
+                Err(NoBody::Fault(fault)) => {
+                    last_reply(wire, service.dress(service.broken(waiting, fault)), &framing)
+                }
                 Err(NoBody::Over) => {
                     service.broken(waiting, BodyFault::EndedEarly);
                     After::Gone
                 }
             }
         }
+    }
+}
+
+fn begin<H: Service>(service: &H, head: &Head<'_>) -> Next<H::Waiting> {
+    match service.begin(head) {
+        Next::Answer(answer) => Next::Answer(service.dress(answer)),
+        next => next,
     }
 }
 

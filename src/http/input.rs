@@ -242,6 +242,8 @@ impl<'w, S: AsyncReadRent + AsyncWriteRent> Wire<'w, S> {
     /// Says that nothing more will be written, then reads on for a while and forgets what it reads:
     /// closing on unread bytes would reset the connection, and the last answer might be lost with it.
     pub async fn linger(mut self) {
+        // TLS has a last word of its own to write.
+        self.wait(Phase::Writing, self.config.linger_deadline);
         if self.stream.shutdown().await.is_err() {
             return;
         }

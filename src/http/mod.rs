@@ -5,12 +5,14 @@
 //! read that timed out ends its connection, nothing wakes itself in a loop, and no join handle leaves
 //! its thread.
 
+pub mod auth;
 pub mod chunked;
 pub mod config;
 pub mod connection;
 pub mod descriptors;
 pub mod encoding;
 pub mod handler;
+pub mod hasher;
 pub mod head;
 mod input;
 pub mod listen;
@@ -21,7 +23,9 @@ pub mod route;
 pub mod service;
 pub mod status;
 pub mod target;
+pub mod tls;
 pub mod watch;
+pub mod web;
 pub mod worker;
 
 pub use response::{Answer, Body};

@@ -3,6 +3,8 @@
 //! In two steps, so that a request that needs no body, or is refused by its head, is known before the
 //! body is read.
 
+use std::net::IpAddr;
+
 use bytes::Bytes;
 
 use super::head::Head;
@@ -14,6 +16,9 @@ pub trait Service {
     /// What is kept of a request while its body arrives.
     type Waiting;
 
+    /// What is kept of a request while it is found out whether its client may ask at all.
+    type Question;
+
     /// The worker is about to accept connections, over `driver`.
     fn started(&self, _driver: Driver) {}
 
@@ -23,6 +28,23 @@ pub trait Service {
     /// A connection is over.
     fn closed(&self) {}
 
+    /// Decides whether the client at `peer` may ask at all; before anything else.
+    fn admit(&self, _head: &Head<'_>, _peer: IpAddr) -> Admission<Self::Question> {
+        Admission::Granted
+    }
+
+    /// Finds out what [`Admission::Ask`] left open.
+    ///
+    /// # Errors
+    ///
+    /// The answer to who may not ask.
+    fn ask(&self, question: Self::Question) -> impl Future<Output = Result<(), Answer>>;
+
+    /// Adds what all answers have in common, save those of [`Service::admit`] and [`Service::ask`].
+    fn dress(&self, answer: Answer) -> Answer {
+        answer
+    }
+
     /// Looks at a head.
     fn begin(&self, head: &Head<'_>) -> Next<Self::Waiting>;
 
@@ -31,6 +53,14 @@ pub trait Service {
 
     /// Words the answer to a request whose body never came to be whole.
     fn broken(&self, waiting: Self::Waiting, fault: BodyFault) -> Answer;
+}
+
+/// Whether a client may ask.
+pub enum Admission<Q> {
+    Granted,
+    Refused(Answer),
+    /// It takes a while to find out.
+    Ask(Q),
 }
 
 /// What a head leads to.

@@ -5,7 +5,7 @@
 
 use std::cell::Cell;
 use std::io;
-use std::net::TcpListener;
+use std::net::{IpAddr, TcpListener};
 use std::os::fd::AsRawFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
@@ -15,13 +15,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
+use monoio::io::AsyncWriteRent;
 use monoio::time::TimeDriver;
 use monoio::{FusionDriver, FusionRuntime, IoUringDriver, LegacyDriver, RuntimeBuilder};
 
 use super::config::HttpConfig;
 use super::connection;
 use super::service::Service;
-use super::watch::{Registration, SWEEP_INTERVAL, Watch};
+use super::watch::{Phase, Registration, SWEEP_INTERVAL, Watch};
 
 /// Pause after a failed accept: out of descriptors or memory, trying again at once would only spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -159,12 +160,12 @@ async fn watch_over<H>(worker: &Worker<H>, stop: &Stop) -> bool {
 async fn accept<H: Service + 'static>(listener: monoio::net::TcpListener, worker: Rc<Worker<H>>) {
     while !worker.watch.is_stopping() {
         match listener.accept().await {
-            Ok((stream, _)) => {
+            Ok((stream, peer)) => {
                 // A failure means that the client is gone already, and the first read will say so.
                 let _ = stream.set_nodelay(true);
                 worker.service.opened();
                 let registration = worker.watch.register(stream.as_raw_fd());
-                monoio::spawn(connect(stream, registration, worker.clone()));
+                monoio::spawn(connect(stream, peer.ip(), registration, worker.clone()));
                 make_room(&worker).await;
             }
             Err(error) if is_over(&error) => break,
@@ -194,10 +195,27 @@ fn is_over(error: &io::Error) -> bool {
 /// Serves one connection. The registration comes after the stream, and is so dropped before it.
 async fn connect<H: Service>(
     mut stream: monoio::net::TcpStream,
+    peer: IpAddr,
     registration: Registration,
     worker: Rc<Worker<H>>,
 ) {
-    let serve = connection::serve(&mut stream, &registration, &worker.watch, &worker.config, &worker.service);
+    let serve = async {
+        let (slot, watch, config) = (&*registration, &*worker.watch, &worker.config);
+        match &config.tls {
+            None => connection::serve(&mut stream, peer, slot, watch, config, &worker.service).await,
+            // In a box, so that connections in clear text do not carry the room for it.
+            Some(tls) => {
+                let encrypted = async {
+                    let Some(mut stream) = tls.accept(&mut stream, slot, watch, config).await else { return };
+                    connection::serve(&mut stream, peer, slot, watch, config, &worker.service).await;
+                    watch.wait(slot, Phase::Writing, config.linger_deadline);
+                    // Fails only if the client is gone.
+                    let _ = stream.shutdown().await;
+                };
+                Box::pin(encrypted).await;
+            }
+        }
+    };
     let mut serve = pin!(serve);
     // A fault of ours in one request must not end the worker: its connection ends, without an answer.
     std::future::poll_fn(|context| {

@@ -45,6 +45,11 @@ struct EchoService {
 
 impl Service for EchoService {
     type Waiting = String;
+    type Question = ();
+
+    async fn ask(&self, _question: ()) -> Result<(), Answer> {
+        Ok(())
+    }
 
     fn begin(&self, head: &Head<'_>) -> Next<String> {
         let what = format!(

@@ -5,16 +5,18 @@
 //!
 //! Answers of the routers, refused codings, scrapes and `/-/quit` are not counted, as in the reference.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
 use crate::config::Info;
 use crate::gateway::Gateway;
+use crate::http::auth::{Doorkeeper, Question};
 use crate::http::encoding::{Coding, Decoders};
 use crate::http::head::Head;
 use crate::http::route::{Route, Routed, Router, Routes};
-use crate::http::service::{BodyFault, Next, Service};
+use crate::http::service::{Admission, BodyFault, Next, Service};
 use crate::http::worker::Driver;
 use crate::http::{Answer, status as code};
 use crate::model::{GroupingKey, Refusal, RequestFacts};
@@ -33,7 +35,6 @@ pub mod status;
 pub type Quit = Arc<dyn Fn() + Send + Sync>;
 
 /// Everything a request can reach.
-#[derive(Clone)]
 pub struct Frontend {
     pub gateway: Arc<Gateway>,
     pub decoders: Arc<Decoders>,
@@ -42,6 +43,8 @@ pub struct Frontend {
     /// The status of an accepted push, where pushes are checked.
     pub push_status: u16,
     pub quit: Quit,
+    /// Who may ask; none: everybody.
+    pub doorkeeper: Option<Doorkeeper>,
 }
 
 /// A request that waits for the end of its body.
@@ -69,6 +72,7 @@ pub enum Decided {
 
 impl Service for Frontend {
     type Waiting = Waiting;
+    type Question = Question;
 
     fn started(&self, driver: Driver) {
         self.gateway.telemetry().set_driver(driver.name());
@@ -80,6 +84,27 @@ impl Service for Frontend {
 
     fn closed(&self) {
         self.gateway.telemetry().connection_closed();
+    }
+
+    fn admit(&self, head: &Head<'_>, peer: IpAddr) -> Admission<Question> {
+        match &self.doorkeeper {
+            None => Admission::Granted,
+            Some(doorkeeper) => doorkeeper.admit(head, peer),
+        }
+    }
+
+    async fn ask(&self, question: Question) -> Result<(), Answer> {
+        match &self.doorkeeper {
+            None => Ok(()),
+            Some(doorkeeper) => doorkeeper.ask(question).await,
+        }
+    }
+
+    fn dress(&self, answer: Answer) -> Answer {
+        match &self.doorkeeper {
+            None => answer,
+            Some(doorkeeper) => doorkeeper.dress(answer),
+        }
     }
 
     fn begin(&self, head: &Head<'_>) -> Next<Waiting> {
