@@ -340,7 +340,7 @@ pub static FLAGS: &[Flag] = &[
         "push.disable-consistency-check",
         Push,
         disable_consistency_check,
-        "Accept pushes unchecked. DANGEROUS: one bad push can then make every scrape fail in Prometheus."
+        "Accept pushes unchecked, with 202. What contradicts another group is hidden from scrapes."
     ),
     switch!("push.enable-utf8-names", Push, utf8_names, "Accept metric and label names in any UTF-8."),
     setting!("plugin.dir", Plugins, Text, "",
