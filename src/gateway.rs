@@ -10,14 +10,16 @@ use bytes::Bytes;
 
 use crate::clock::Now;
 use crate::limits;
-use crate::model::{Families, GroupingKey, Leniency, NameRules, Reason, Refusal};
+use crate::model::{Families, GroupingKey, Leniency, NameRules, Reason, Refusal, RequestFacts};
 use crate::parse::{self, BodyFormat, lenient, openmetrics, protobuf, text};
+use crate::plugin::{self, Plugins, Problem};
 use crate::render::renderer::Renderer;
 use crate::sink::durable::Durable;
 use crate::store::{OwnFamily, Store};
 use crate::telemetry::Telemetry;
 
 pub use crate::parse::push_path;
+pub use crate::plugin::Passed;
 pub use crate::render::lease::Lease;
 pub use crate::render::negotiate::{Encoding, Form, Wanted};
 pub use crate::render::renderer::{Rendered, Slices};
@@ -59,6 +61,7 @@ pub struct Gateway {
     telemetry: Arc<Telemetry>,
     store: Arc<Store>,
     renderer: Renderer,
+    plugins: Option<Arc<Plugins>>,
     /// Where groups are kept on the disk.
     durable: Option<Durable>,
 }
@@ -113,7 +116,33 @@ impl Gateway {
         let durable = persistence.map(|options| Durable::start(&store, &telemetry, options)).transpose()?;
         let renderer = Renderer::start(store.clone(), telemetry.clone(), settings.exposition_cache_bytes)
             .map_err(OpenError::Renderer)?;
-        Ok(Gateway { settings, telemetry, store, renderer, durable })
+        Ok(Gateway { settings, telemetry, store, renderer, plugins: None, durable })
+    }
+
+    /// Runs every push and delete from here on through `plugins`.
+    #[must_use]
+    pub fn with_plugins(self, plugins: Arc<Plugins>) -> Gateway {
+        Gateway { plugins: Some(plugins), ..self }
+    }
+
+    /// Whether requests go through plugins, which then want their [`RequestFacts`].
+    pub fn has_plugins(&self) -> bool {
+        self.plugins.is_some()
+    }
+
+    /// Whether a plugin reads the request header `name` (in lower case).
+    pub fn wants_header(&self, name: &str) -> bool {
+        self.plugins.as_ref().is_some_and(|plugins| plugins.wants_header(name))
+    }
+
+    /// Reads the plugins anew; returns the number of the generation then in force, zero without any.
+    /// Takes as long as they take to load, so it does not belong on a worker.
+    ///
+    /// # Errors
+    ///
+    /// Everything that is wrong with them; the old ones stay in force.
+    pub fn reload_plugins(&self) -> Result<u64, Vec<Problem>> {
+        self.plugins.as_ref().map_or(Ok(0), |plugins| plugins.reload())
     }
 
     /// Ends what runs beside the workers, the last changes on the disk. Nobody may push any more.
@@ -172,12 +201,18 @@ impl Gateway {
         body: &Bytes,
         now: Now,
     ) -> Result<(), Refusal> {
+        if self.plugins.is_some() {
+            let method = if mode == Mode::ReplaceGroup { "PUT" } else { "POST" };
+            let content_type = content_type.map(|value| String::from_utf8_lossy(value).into_owned());
+            let facts = RequestFacts { method, content_type, ..RequestFacts::default() };
+            return self.push_with(mode, key, facts, body, now).map(|_| ());
+        }
         self.check_durable().inspect_err(|refusal| self.telemetry.count_refusal(refusal.reason))?;
         let result = match parse::format_of(content_type) {
             BodyFormat::Text if self.store.push_known(mode, key, body, now.wall) => return Ok(()),
-            BodyFormat::Text => self.push_text(mode, key, body, now),
-            BodyFormat::OpenMetrics => self.push_openmetrics(mode, key, body, now),
-            BodyFormat::Protobuf => self.push_protobuf(mode, key, body, now),
+            format => self.read(format, key, body, now, &mut |families, body| {
+                self.store.push(mode, key, families, body.map(|body| &body[..]), now.wall)
+            }),
         };
         if let Err(refusal) = &result {
             self.telemetry.count_refusal(refusal.reason);
@@ -192,7 +227,28 @@ impl Gateway {
         result
     }
 
-    fn push_text(&self, mode: Mode, key: &GroupingKey, body: &Bytes, now: Now) -> Result<(), Refusal> {
+    /// Reads a body and hands its families to `take`, with the body itself where a template of it is
+    /// worth keeping.
+    fn read(
+        &self,
+        format: BodyFormat,
+        key: &GroupingKey,
+        body: &Bytes,
+        now: Now,
+        take: &mut impl FnMut(&Families<'_>, Option<&Bytes>) -> Result<(), Refusal>,
+    ) -> Result<(), Refusal> {
+        match format {
+            BodyFormat::Text => self.read_text(body, take),
+            BodyFormat::OpenMetrics => self.read_openmetrics(body, take),
+            BodyFormat::Protobuf => self.read_protobuf(key, body, now, take),
+        }
+    }
+
+    fn read_text(
+        &self,
+        body: &Bytes,
+        take: &mut impl FnMut(&Families<'_>, Option<&Bytes>) -> Result<(), Refusal>,
+    ) -> Result<(), Refusal> {
         let names = self.settings.names;
         let parsed = text::parse(body, names, SPARE.take().unwrap_or_default());
         let is_bad = parsed.as_ref().map_or(true, |families| families.timestamped);
@@ -205,23 +261,27 @@ impl Gateway {
             for leniency in relaxed.leniencies {
                 self.telemetry.count_lenience(leniency);
             }
-            return self.store.push(mode, key, &families, None, now.wall);
+            return take(&families, None);
         }
         let families = parsed?;
-        let result = self.store.push(mode, key, &families, Some(body), now.wall);
+        let result = take(&families, Some(body));
         SPARE.set(Some(families.recycle()));
         result
     }
 
     /// Clients announce OpenMetrics and then send plain text, as the reference reads it. So a body that is
     /// no OpenMetrics is read as text, and the first fault counts if it is no text either.
-    fn push_openmetrics(&self, mode: Mode, key: &GroupingKey, body: &Bytes, now: Now) -> Result<(), Refusal> {
+    fn read_openmetrics(
+        &self,
+        body: &Bytes,
+        take: &mut impl FnMut(&Families<'_>, Option<&Bytes>) -> Result<(), Refusal>,
+    ) -> Result<(), Refusal> {
         let names = self.settings.names;
         let fault = match openmetrics::read(body, names) {
             Ok(read) => match read.families(names, SPARE.take().unwrap_or_default()) {
                 Ok(mut families) => {
                     self.forgive_timestamps(&mut families);
-                    let result = self.store.push(mode, key, &families, None, now.wall);
+                    let result = take(&families, None);
                     SPARE.set(Some(families.recycle()));
                     return result;
                 }
@@ -232,7 +292,7 @@ impl Gateway {
         if fault.is_final() {
             return Err(fault.into());
         }
-        match self.push_text(mode, key, body, now) {
+        match self.read_text(body, take) {
             Err(refusal) if refusal.reason != Reason::Inconsistent => Err(fault.into()),
             result => result,
         }
@@ -246,7 +306,13 @@ impl Gateway {
         }
     }
 
-    fn push_protobuf(&self, mode: Mode, key: &GroupingKey, body: &Bytes, now: Now) -> Result<(), Refusal> {
+    fn read_protobuf(
+        &self,
+        key: &GroupingKey,
+        body: &Bytes,
+        now: Now,
+        take: &mut impl FnMut(&Families<'_>, Option<&Bytes>) -> Result<(), Refusal>,
+    ) -> Result<(), Refusal> {
         let spare = SPARE.take().unwrap_or_default();
         let mut families = match protobuf::parse(body, self.settings.names, spare) {
             Ok(families) => families,
@@ -259,12 +325,91 @@ impl Gateway {
             }
         };
         self.forgive_timestamps(&mut families);
-        let result = self.store.push(mode, key, &families, None, now.wall);
+        let result = take(&families, None);
         SPARE.set(Some(families.recycle()));
         result
     }
 
-    /// Removes one group; true if it was there. To be made durable as a push.
+    /// Applies one push as [`push`](Gateway::push) does, telling plugins where it came from. What they
+    /// made of it is stored without a template: the next body says little about what they will make of
+    /// that.
+    ///
+    /// # Errors
+    ///
+    /// As [`push`](Gateway::push); or a plugin refuses it.
+    pub fn push_with(
+        &self,
+        mode: Mode,
+        key: &GroupingKey,
+        facts: RequestFacts,
+        body: &Bytes,
+        now: Now,
+    ) -> Result<Passed, Refusal> {
+        let Some(plugins) = &self.plugins else {
+            let content_type = facts.content_type.as_deref().map(str::as_bytes);
+            return self
+                .push(mode, key, content_type, body, now)
+                .map(|()| Passed { stored: true, ..Passed::default() });
+        };
+        self.check_durable().inspect_err(|refusal| self.telemetry.count_refusal(refusal.reason))?;
+        let format = parse::format_of(facts.content_type.as_deref().map(str::as_bytes));
+        let result = plugins.push(plugin::Push {
+            key,
+            facts,
+            body,
+            now,
+            parse: |key: &GroupingKey, load: &mut dyn FnMut(&Families<'_>)| {
+                self.read(format, key, body, now, &mut |families, _| {
+                    load(families);
+                    Ok(())
+                })
+            },
+            store: |key: &GroupingKey, families: &Families<'_>| {
+                let stored = self.store.push(mode, key, families, None, now.wall);
+                match stored {
+                    Err(refusal)
+                        if refusal.reason == Reason::Inconsistent && !self.settings.check_consistency =>
+                    {
+                        self.telemetry.count_refusal(refusal.reason);
+                        Ok(())
+                    }
+                    stored => stored,
+                }
+            },
+            mark_failed: |key: &GroupingKey| self.store.stamp_failure_if_there(key, now.wall),
+        });
+        if let Err(refusal) = &result {
+            self.telemetry.count_refusal(refusal.reason);
+            if let Some(durable) = &self.durable {
+                // The group's failure time may have been set.
+                durable.nudge();
+            }
+            if refusal.reason == Reason::Inconsistent && !self.settings.check_consistency {
+                return Ok(Passed::default());
+            }
+        }
+        result
+    }
+
+    /// Removes one group unless a plugin refuses that.
+    ///
+    /// # Errors
+    ///
+    /// A plugin refuses it.
+    pub fn delete_with(&self, key: &GroupingKey, facts: RequestFacts, now: Now) -> Result<Passed, Refusal> {
+        let Some(plugins) = &self.plugins else {
+            return Ok(Passed { stored: self.delete(key)?, ..Passed::default() });
+        };
+        self.check_durable()?;
+        let result = plugins.delete(key, facts, now, |key| self.store.delete(key));
+        if let Err(refusal) = &result {
+            self.telemetry.count_refusal(refusal.reason);
+        }
+        result.map(|(_, passed)| passed)
+    }
+
+    /// Removes one group; true if it was there. Asks no plugin. To be made
+    /// durable as a push.
     ///
     /// # Errors
     ///

@@ -48,7 +48,7 @@ pub const PUSH_SERIES_MAX: usize = 1_000_000;
 
 /// Distinct sets of grouping label names in use at once: {job}, {job, instance}, ... A push of a new
 /// shape looks for each of them.
-pub const GROUPING_NAME_SETS_MAX: usize = 64;
+pub const GROUPING_NAME_SETS_MAX: usize = 1024;
 
 /// Longest wait for a whole request head, from its first byte.
 pub const HEAD_DEADLINE: Duration = Duration::from_secs(10);

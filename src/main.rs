@@ -12,6 +12,7 @@ use floodway::gateway::{Gateway, OpenError, Persistence, Promise, Settings};
 use floodway::http::config::HttpConfig;
 use floodway::http::route::Routes;
 use floodway::model::NameRules;
+use floodway::plugin::{self, Plugins};
 use floodway::server::{self, ServerConfig};
 use floodway::telemetry::{Telemetry, log};
 use floodway::transfer::{export, import};
@@ -32,6 +33,9 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 pub static ALLOCATOR_SETTINGS: &[u8; 37] = b"dirty_decay_ms:1000,muzzy_decay_ms:0\0";
 
 fn main() -> ExitCode {
+    if let Some(code) = plugin::command::run(std::env::args_os()) {
+        return code;
+    }
     let args: Vec<OsString> = std::env::args_os().collect();
     if let [_, job, path] = &args[..]
         && (job == "import" || job == "export")
@@ -79,6 +83,15 @@ fn serve(config: Config) -> bool {
         exposition_cache_bytes: config.limits.exposition_cache,
     };
     let telemetry = Arc::new(Telemetry::new(config.workers));
+    let plugins = match load_plugins(&config, names) {
+        Ok(plugins) => plugins,
+        Err(problems) => {
+            problems.iter().for_each(|problem| error!(%problem, "could not load the plugins"));
+            return false;
+        }
+    };
+    // Kept for as long as the server runs.
+    let _watch = plugins.clone().filter(|_| config.plugins.watch).map(plugin::watch::start);
     if let Some(persistence) = &config.persistence
         && let Err(err) = import::prepare(&persistence.path, settings.check_consistency)
     {
@@ -86,8 +99,12 @@ fn serve(config: Config) -> bool {
         return false;
     }
     let persistence = config.persistence.as_ref().map(persistence);
-    match Gateway::open(settings, telemetry, persistence.as_ref()).map(Arc::new) {
+    match Gateway::open(settings, telemetry, persistence.as_ref()) {
         Ok(gateway) => {
+            let gateway = Arc::new(match plugins {
+                Some(plugins) => gateway.with_plugins(plugins),
+                None => gateway,
+            });
             let served = server::run(server_config(config), gateway.clone()).is_ok();
             gateway.close();
             served
@@ -101,6 +118,23 @@ fn serve(config: Config) -> bool {
             false
         }
     }
+}
+
+fn load_plugins(config: &Config, names: NameRules) -> Result<Option<Arc<Plugins>>, Vec<plugin::Problem>> {
+    let set = &config.plugins;
+    if !set.are_on() {
+        return Ok(None);
+    }
+    let path = |text: &String| Some(text).filter(|text| !text.is_empty()).map(Into::into);
+    let options = plugin::Options {
+        dir: path(&set.dir),
+        config: path(&set.config),
+        allow_broken: set.allow_broken,
+        time_max: set.time_max,
+        names,
+        workers: config.workers,
+    };
+    Plugins::start(options).map(Some)
 }
 
 fn persistence(config: &config::Persistence) -> Persistence {

@@ -61,6 +61,7 @@ pub enum ServerError {
 pub fn run(config: ServerConfig, gateway: Arc<Gateway>) -> Result<(), ServerError> {
     let routes = Arc::new(config.routes);
     let (info, push_status) = (config.info, config.push_status);
+    let reloading = gateway.clone();
     let serve = |decoders: Decoders| {
         let decoders = Arc::new(decoders);
         let frontend = move |quit: Quit| Frontend {
@@ -72,6 +73,7 @@ pub fn run(config: ServerConfig, gateway: Arc<Gateway>) -> Result<(), ServerErro
             quit,
         };
         Server::bind(&config.listen, config.workers)
+            .map(|server| server.on_hangup(Arc::new(move || reload(&reloading))))
             .and_then(|server| server.serve(&config.http, Arc::new(frontend)))
     };
     let decoders = Decoders::start(config.http.decoded_bytes_max).map_err(ServerError::Worker);
@@ -83,12 +85,33 @@ pub fn run(config: ServerConfig, gateway: Arc<Gateway>) -> Result<(), ServerErro
     outcome
 }
 
+/// Reads again what can be read again, on a thread of its own: a stop must not wait for it.
+fn reload(gateway: &Arc<Gateway>) {
+    if !gateway.has_plugins() {
+        tracing::info!("received SIGHUP; there is nothing to reload");
+        return;
+    }
+    tracing::info!("received SIGHUP; reloading plugins");
+    let gateway = gateway.clone();
+    let started = thread::Builder::new().name("reload".to_owned()).spawn(move || {
+        // What is wrong is logged where it is found, and changes nothing.
+        let _ = gateway.reload_plugins();
+    });
+    if let Err(error) = started {
+        tracing::error!(%error, "cannot start a reload");
+    }
+}
+
 /// Open ports that nobody serves yet.
 pub struct Server {
     addresses: Vec<SocketAddr>,
     /// For each worker, its socket of each address.
     listeners: Vec<Vec<TcpListener>>,
+    hangup: Hangup,
 }
+
+/// What SIGHUP does; must return at once.
+pub type Hangup = Arc<dyn Fn() + Send + Sync>;
 
 enum Event {
     Signal(i32),
@@ -114,7 +137,13 @@ impl Server {
                 worker.push(listener);
             }
         }
-        Ok(Server { addresses, listeners })
+        Ok(Server { addresses, listeners, hangup: Arc::new(|| {}) })
+    }
+
+    /// Sets what SIGHUP does.
+    #[must_use]
+    pub fn on_hangup(self, hangup: Hangup) -> Server {
+        Server { hangup, ..self }
     }
 
     /// The addresses in use, in the order asked for.
@@ -134,6 +163,7 @@ impl Server {
         service: Arc<dyn Fn(Quit) -> H + Send + Sync>,
     ) -> Result<(), ServerError> {
         let (events, inbox) = channel();
+        let hangup = self.hangup.clone();
         let siblings = self.siblings().map_err(ServerError::Worker)?;
         let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).map_err(ServerError::Signals)?;
         let signals_handle = signals.handle();
@@ -163,7 +193,7 @@ impl Server {
                 outcome = Err(ServerError::Worker(error));
             }
         }
-        let control = Control { stop, siblings, running };
+        let control = Control { stop, siblings, running, hangup };
         let outcome = outcome.and(control.run(&inbox));
         signals_handle.close();
         // It has nothing left to wait for.
@@ -239,6 +269,7 @@ struct Control {
     siblings: Vec<TcpListener>,
     /// Workers that have not ended.
     running: usize,
+    hangup: Hangup,
 }
 
 impl Control {
@@ -257,7 +288,7 @@ impl Control {
                     continue;
                 }
                 Event::Signal(SIGHUP) => {
-                    tracing::info!("received SIGHUP; there is nothing to reload");
+                    (self.hangup)();
                     continue;
                 }
                 Event::Signal(signal) if stopping => {

@@ -142,12 +142,6 @@ const REFUSED: &[Row] = &[
         "m{__x=\"y\"} 1\n",
         Around("collected metric \"m\" { ", " has a label with an invalid name: __x"),
     ),
-    put(
-        &[],
-        "/metrics/job/j/quantile/x",
-        "# TYPE s summary\ns_count 5\n",
-        Around("collected metric \"s\" { ", r#" must not have an explicit "quantile" label"#),
-    ),
     // Our own families.
     put(
         &[],

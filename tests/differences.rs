@@ -104,7 +104,7 @@ fn le_and_quantile_from_the_grouping_key_are_refused() {
         let answer = server.put(path, body);
         assert_eq!(answer.status, 400, "{path} {body}");
         answer.has_error_shape();
-        assert_eq!(server.pushed(), "", "{path} {body}");
+        assert_eq!(server.scrape().samples("push_failure_time_seconds"), [""; 0], "{path} {body}");
     }
     // Where they mean nothing they are labels like others.
     server.must_put("/metrics/job/j/le/1/quantile/2", "m 1\n");

@@ -270,7 +270,7 @@ fn any_other_content_type_is_read_as_text() {
         "application/x-www-form-urlencoded",
         "application/vnd.google.protobuf",
         "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=text",
-        "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited; encoding=delimited",
+        "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited; encoding=text",
         "nonsense;;=",
     ];
     for content_type in types {

@@ -21,8 +21,12 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("telemetry", &["build_info", "clock", "limits", "format", "model"]),
     ("store", &["clock", "limits", "format", "model", "telemetry"]),
     ("render", &["limits", "format", "model", "wire", "store", "telemetry"]),
+    ("plugin", &["clock", "limits", "format", "model", "telemetry"]),
     ("sink", &["clock", "limits", "model", "store", "telemetry"]),
-    ("gateway", &["clock", "limits", "format", "model", "parse", "store", "render", "sink", "telemetry"]),
+    (
+        "gateway",
+        &["clock", "limits", "format", "model", "parse", "plugin", "store", "render", "sink", "telemetry"],
+    ),
     (
         "transfer",
         &[
@@ -55,9 +59,11 @@ const FENCES: &[(&str, &[&str])] = &[
     ("futures_channel", &["render", "http", "server", "sink"]),
     ("httparse", &["http"]),
     ("jiff", &["telemetry", "http"]),
-    ("memchr", &["parse", "format", "http"]),
+    ("memchr", &["parse", "format", "http", "plugin"]),
+    ("mlua", &["plugin"]),
     ("monoio", &["http", "server"]),
     ("papaya", &["store"]),
+    ("serde_saphyr", &["plugin"]),
     ("snap", &["http/encoding"]),
     ("signal_hook", &["server"]),
     ("socket2", &["http", "server"]),
@@ -75,6 +81,8 @@ const UNSAFE: &[(&str, &str)] = &[
     ("store/published.rs", "reclaims replaced group states by epochs"),
     ("http/outbox.rs", "hands shared slices to the kernel as one vectored write"),
     ("http/watch.rs", "shuts down a socket that another task of the thread owns"),
+    ("http/descriptors.rs", "asks for the limit of open files, which std does not wrap"),
+    ("plugin/interrupt.rs", "sets the interrupt of Luau directly, and reads the thread's CPU clock"),
 ];
 
 const FILE_LINES_MAX: usize = 800;

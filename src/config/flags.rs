@@ -4,9 +4,9 @@
 //! page and `/api/v1/status` all read it. Order is the order of `--help`, which for the reference's own
 //! flags is the reference's.
 
-use super::Limits;
 use super::duration::GoDuration;
 use super::url;
+use super::{Limits, Plugins};
 
 /// One command line flag.
 #[derive(Debug)]
@@ -45,13 +45,21 @@ pub enum Section {
     Web,
     Persistence,
     Push,
+    Plugins,
     Log,
     Limits,
 }
 
 impl Section {
-    pub const ALL: [Section; 6] =
-        [Section::General, Section::Web, Section::Push, Section::Persistence, Section::Log, Section::Limits];
+    pub const ALL: [Section; 7] = [
+        Section::General,
+        Section::Web,
+        Section::Push,
+        Section::Plugins,
+        Section::Persistence,
+        Section::Log,
+        Section::Limits,
+    ];
 
     pub fn title(self) -> &'static str {
         match self {
@@ -59,6 +67,7 @@ impl Section {
             Section::Web => "Web server",
             Section::Persistence => "Persistence",
             Section::Push => "Pushes",
+            Section::Plugins => "Plugins",
             Section::Log => "Logging",
             Section::Limits => "Limits",
         }
@@ -151,6 +160,7 @@ pub struct Draft {
     pub log_format: LogFormat,
     pub workers: usize,
     pub limits: Limits,
+    pub plugins: Plugins,
 }
 
 const fn action(name: &'static str, action: Action, help: &'static str) -> Flag {
@@ -333,6 +343,47 @@ pub static FLAGS: &[Flag] = &[
         "Accept pushes unchecked. DANGEROUS: one bad push can then make every scrape fail in Prometheus."
     ),
     switch!("push.enable-utf8-names", Push, utf8_names, "Accept metric and label names in any UTF-8."),
+    setting!("plugin.dir", Plugins, Text, "",
+        "Directory with Lua plugins. Setting it switches plugins on.",
+        set: |draft, value| {
+            draft.plugins.dir = value.to_owned();
+            Ok(())
+        },
+        show: |draft| draft.plugins.dir.clone()),
+    setting!("plugin.config", Plugins, Text, "",
+        "File that says which plugins run and how. Without it, plugins.yml in the plugin directory.",
+        set: |draft, value| {
+            draft.plugins.config = value.to_owned();
+            Ok(())
+        },
+        show: |draft| draft.plugins.config.clone()),
+    setting!("plugin.watch", Plugins, Switch, "false",
+        "Reload plugins when their files change.",
+        set: |draft, value| {
+            draft.plugins.watch = value == "true";
+            Ok(())
+        },
+        show: |draft| draft.plugins.watch.to_string()),
+    setting!("plugin.allow-broken", Plugins, Switch, "false",
+        "Start although a plugin fails to load. The failed one is left out.",
+        set: |draft, value| {
+            draft.plugins.allow_broken = value == "true";
+            Ok(())
+        },
+        show: |draft| draft.plugins.allow_broken.to_string()),
+    setting!("plugin.max-time", Plugins, Word, "50ms",
+    "Longest time that one plugin may take for a push, whatever its own budget says.",
+    set: |draft, value| {
+        let nanos = GoDuration::parse(value)?.0;
+        if nanos <= 0 {
+            return Err(format!("--plugin.max-time must be longer than zero, got {value}"));
+        }
+        draft.plugins.time_max = std::time::Duration::from_nanos(nanos.unsigned_abs());
+        Ok(())
+    },
+    show: |draft| {
+        GoDuration(i64::try_from(draft.plugins.time_max.as_nanos()).unwrap_or(i64::MAX)).to_string()
+    }),
     switch!(
         "push.lenient",
         Push,

@@ -43,9 +43,30 @@ pub struct Config {
     /// Threads that serve connections; at least one.
     pub workers: usize,
     pub limits: Limits,
+    pub plugins: Plugins,
     /// Where groups are kept across restarts, if anywhere.
     pub persistence: Option<Persistence>,
     pub info: Info,
+}
+
+/// Where plugins are and what binds them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Plugins {
+    /// Empty for none.
+    pub dir: String,
+    /// Empty for `plugins.yml` in the directory.
+    pub config: String,
+    pub watch: bool,
+    pub allow_broken: bool,
+    /// Upper bound for the time budget of any hook.
+    pub time_max: Duration,
+}
+
+impl Plugins {
+    /// Whether there is anything to load.
+    pub fn are_on(&self) -> bool {
+        !self.dir.is_empty() || !self.config.is_empty()
+    }
 }
 
 /// Where and how groups are kept across restarts.
@@ -202,6 +223,7 @@ impl Config {
             log_format: draft.log_format,
             workers,
             limits: draft.limits,
+            plugins: draft.plugins,
             persistence: (!draft.persistence_file.is_empty()).then(|| Persistence {
                 path: draft.persistence_file.into(),
                 sync: draft.persistence_sync,

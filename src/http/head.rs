@@ -149,6 +149,11 @@ impl<'h> Head<'h> {
         }
     }
 
+    /// Every header, in order: its name as sent, and its value.
+    pub fn headers(&self) -> impl Iterator<Item = (&'h str, &'h [u8])> {
+        self.headers.iter().map(|header| (header.name, header.value))
+    }
+
     /// Every value of the header `name`, in order.
     pub fn values(&self, name: &'static str) -> impl Iterator<Item = &'h [u8]> {
         self.headers

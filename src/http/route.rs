@@ -30,6 +30,8 @@ pub enum Route<'p> {
     Healthy,
     Ready,
     Quit,
+    /// Reads plugins anew.
+    Reload,
     /// GET on `/-/quit`, which has an answer of its own.
     QuitByGet,
     ApiStatus,
@@ -150,6 +152,7 @@ impl Routes {
                 .map(|(_, route)| route)
             }
             b"PUT" | b"POST" if is(under_prefix?, "/-/quit", case) => Some(Route::Quit),
+            b"PUT" | b"POST" if is(under_prefix?, "/-/reload", case) => Some(Route::Reload),
             b"PUT" | b"POST" | b"DELETE" => push_path(under_prefix?, case).map(Route::Push),
             _ => None,
         }

@@ -12,6 +12,7 @@ pub fn of(reason: Reason) -> u16 {
         Reason::TooLarge => 413,
         Reason::UnsupportedEncoding => 415,
         Reason::Overloaded => 503,
+        Reason::Plugin { status, .. } => status,
         Reason::NotDurable => 503,
     }
 }
@@ -22,7 +23,7 @@ pub fn refused(refusal: &Refusal) -> Answer {
     match refusal.reason {
         // RFC 9110 section 12.5.3: so that the client knows what it may send.
         Reason::UnsupportedEncoding => answer.header("Accept-Encoding", encoding::TAKEN),
-        _ => answer,
+        _ => refusal.headers.iter().fold(answer, |answer, (name, value)| answer.header(name, value.clone())),
     }
 }
 
@@ -36,16 +37,29 @@ pub fn phrase(status: u16) -> &'static str {
         307 => "Temporary Redirect",
         400 => "Bad Request",
         401 => "Unauthorized",
+        402 => "Payment Required",
         403 => "Forbidden",
         404 => "Not Found",
         405 => "Method Not Allowed",
+        406 => "Not Acceptable",
         408 => "Request Timeout",
+        409 => "Conflict",
+        410 => "Gone",
+        412 => "Precondition Failed",
         413 => "Request Entity Too Large",
         414 => "Request URI Too Long",
         415 => "Unsupported Media Type",
         417 => "Expectation Failed",
+        418 => "I'm a teapot",
+        422 => "Unprocessable Entity",
+        423 => "Locked",
+        424 => "Failed Dependency",
+        425 => "Too Early",
+        426 => "Upgrade Required",
+        428 => "Precondition Required",
         429 => "Too Many Requests",
         431 => "Request Header Fields Too Large",
+        451 => "Unavailable For Legal Reasons",
         500 => "Internal Server Error",
         501 => "Not Implemented",
         503 => "Service Unavailable",

@@ -8,6 +8,7 @@ pub mod histogram;
 mod leniency;
 pub mod names;
 pub mod refusal;
+pub mod request;
 pub mod template;
 
 pub use families::{
@@ -17,3 +18,4 @@ pub use grouping_key::GroupingKey;
 pub use leniency::Leniency;
 pub use names::NameRules;
 pub use refusal::{Reason, Refusal};
+pub use request::RequestFacts;

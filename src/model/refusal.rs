@@ -16,6 +16,13 @@ pub enum Reason {
     TooLarge,
     /// The request's content coding is not one we take.
     UnsupportedEncoding,
+    /// A plugin refused it or failed.
+    Plugin {
+        /// The status code it gave: 400 to 499, 500 or 503.
+        status: u16,
+        /// Whether an existing group is to show the failure as a failed push.
+        mark_failed: bool,
+    },
     /// We have too much to do at the moment.
     Overloaded,
     /// Groups are kept on the disk, and the disk fails.
@@ -31,6 +38,7 @@ impl Reason {
             Reason::Inconsistent => "inconsistent",
             Reason::TooLarge => "too_large",
             Reason::UnsupportedEncoding => "unsupported_encoding",
+            Reason::Plugin { .. } => "plugin",
             Reason::Overloaded => "overloaded",
             Reason::NotDurable => "not_durable",
         }
@@ -42,11 +50,13 @@ impl Reason {
 pub struct Refusal {
     pub reason: Reason,
     pub text: String,
+    /// Further headers of the answer.
+    pub headers: Vec<(&'static str, String)>,
 }
 
 impl Refusal {
     pub fn new(reason: Reason, text: impl Into<String>) -> Refusal {
-        Refusal { reason, text: text.into() }
+        Refusal { reason, text: text.into(), headers: Vec::new() }
     }
 }
 

@@ -14,7 +14,7 @@
 
 use std::sync::Arc;
 
-use super::build::{self, DROPPED};
+use super::build::{self, DROPPED, Fault};
 use super::consistency::{self, Conflict, Plan};
 use super::group::{Block, Details, Group, GroupState};
 use super::published::{Next, Sealed};
@@ -84,10 +84,11 @@ impl Store {
         }
         let block = match self.block(key, families, body, now) {
             Ok(block) => Arc::new(block),
-            Err(text) => {
+            Err(Fault::Stamped(text)) => {
                 self.stamp_failure(key, now);
                 return Err(refusal(&text));
             }
+            Err(Fault::Traceless(text)) => return Err(refusal(&text)),
         };
         loop {
             let group = self.get(key);
@@ -103,7 +104,7 @@ impl Store {
             }
             match self.change_shape(mode, key, group.as_ref(), &block, now)? {
                 Attempt::Done => return Ok(()),
-                Attempt::Refused(Conflict::Families(text) | Conflict::Times(text)) => {
+                Attempt::Refused(Conflict::Families(text) | Conflict::Traceless(text)) => {
                     return Err(refusal(&text));
                 }
                 Attempt::Again => {}
@@ -123,7 +124,7 @@ impl Store {
         families: &Families<'_>,
         body: Option<&[u8]>,
         now: UnixNanos,
-    ) -> Result<Block, String> {
+    ) -> Result<Block, Fault> {
         let built = build::shape_of(families, key)?;
         let values = build::values_of(families, &built);
         let first = |series: u32| Some(built.first_values[series as usize]).filter(|at| *at != DROPPED);
@@ -207,7 +208,7 @@ impl Store {
                 registered.keep();
                 Ok(Attempt::Refused(Conflict::Families(text)))
             }
-            (Err(times), _) => Ok(Attempt::Refused(times)),
+            (Err(traceless), _) => Ok(Attempt::Refused(traceless)),
         }
     }
 
@@ -251,6 +252,14 @@ impl Store {
             }
             drop(claimed);
             return;
+        }
+    }
+
+    /// Records that a push to `key` was refused if that group exists.
+    pub fn stamp_failure_if_there(&self, key: &GroupingKey, now: UnixNanos) {
+        if let Some(group) = self.get(key) {
+            // A group that is being deleted shows nothing any more.
+            let _ = self.stamp(&group, now);
         }
     }
 

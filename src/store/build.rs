@@ -29,12 +29,30 @@ pub struct Built {
 /// In [`Built::first_values`]: the series is not stored.
 pub const DROPPED: u32 = u32::MAX;
 
+/// How a push contradicts itself; the text names the family and the series in the reference's words.
+#[derive(Debug)]
+pub enum Fault {
+    /// The reference refuses it too, and stamps the group's failure time.
+    Stamped(String),
+    /// The reference would store it, and Prometheus refuse the whole scrape: nothing is stamped.
+    Traceless(String),
+}
+
+impl Fault {
+    /// What the pusher is told.
+    pub fn text(self) -> String {
+        match self {
+            Fault::Stamped(text) | Fault::Traceless(text) => text,
+        }
+    }
+}
+
 /// Makes the shape of a push to `key`.
 ///
 /// # Errors
 ///
-/// The push contradicts itself; the text names the family and the series in the reference's words.
-pub fn shape_of(families: &Families<'_>, key: &GroupingKey) -> Result<Built, String> {
+/// The push contradicts itself.
+pub fn shape_of(families: &Families<'_>, key: &GroupingKey) -> Result<Built, Fault> {
     let mut builder = Builder::new(families, key);
     for family in &families.families {
         if matches!(&*family.name, PUSH_TIME | PUSH_FAILURE_TIME) {
@@ -113,7 +131,7 @@ impl<'f, 'b> Builder<'f, 'b> {
         }
     }
 
-    fn family(&mut self, family: &Family<'b>) -> Result<(), String> {
+    fn family(&mut self, family: &Family<'b>) -> Result<(), Fault> {
         let mut exotic = self.key_is_exotic || !is_legacy_metric_name(&family.name);
         let start = self.series.len() as u32;
         let mut by_hash = Vec::with_capacity(family.series.len());
@@ -151,7 +169,7 @@ impl<'f, 'b> Builder<'f, 'b> {
 
     /// The labels of a series without the grouping labels, sorted by name, `instance` added if nobody
     /// brings one.
-    fn labels(&self, family: &Family<'b>, series: &Series) -> Result<SmallVec<[LabelRef<'f>; 16]>, String> {
+    fn labels(&self, family: &Family<'b>, series: &Series) -> Result<SmallVec<[LabelRef<'f>; 16]>, Fault> {
         let own = self.families.labels_of(series);
         let mut labels: SmallVec<[LabelRef<'f>; 16]> = SmallVec::with_capacity(own.len() + 1);
         // A protobuf body may name a grouping label twice; only the first one is overridden.
@@ -179,7 +197,7 @@ impl<'f, 'b> Builder<'f, 'b> {
             && (self.key.get(reserved).is_some() || labels.iter().any(|label| label.0 == reserved))
         {
             let fault = format!("must not have an explicit {} label", quoted(reserved.as_bytes()));
-            return Err(self.fault(family, series, &fault));
+            return Err(Fault::Traceless(self.fault_text(family, series, &fault)));
         }
         if labels.len() + self.key.len() > SERIES_LABELS_MAX {
             return Err(self.fault(family, series, &format!("has more than {SERIES_LABELS_MAX} labels")));
@@ -188,19 +206,19 @@ impl<'f, 'b> Builder<'f, 'b> {
     }
 
     /// Two label names that a scraper without UTF-8 would be shown as one.
-    fn check_escaped_names(&self, family: &Family<'b>, labels: &[LabelRef<'_>]) -> Result<(), String> {
+    fn check_escaped_names(&self, family: &Family<'b>, labels: &[LabelRef<'_>]) -> Result<(), Fault> {
         for scheme in [Escaping::Underscores, Escaping::Dots, Escaping::Values] {
             let names = labels.iter().map(|label| label.0).chain(self.key.labels().map(|label| label.0));
             let mut escaped: Vec<_> = names.map(|name| (escape::escape_name(name, scheme), name)).collect();
             escaped.sort_unstable();
             if let Some(pair) = escaped.windows(2).find(|pair| pair[0].0 == pair[1].0) {
-                return Err(format!(
+                return Err(Fault::Traceless(format!(
                     "collected metric {} has label names {} and {} that are both shown as {}",
                     quoted(family.name.as_bytes()),
                     quoted(pair[0].1.as_bytes()),
                     quoted(pair[1].1.as_bytes()),
                     quoted(pair[0].0.as_bytes()),
-                ));
+                )));
             }
         }
         Ok(())
@@ -232,12 +250,7 @@ impl<'f, 'b> Builder<'f, 'b> {
         self.value_count += parts.len() as u32 + 1 + u32::from(has_count(family.kind));
     }
 
-    fn check_duplicates(
-        &self,
-        family: &Family<'b>,
-        start: u32,
-        by_hash: &[(u64, u32)],
-    ) -> Result<(), String> {
+    fn check_duplicates(&self, family: &Family<'b>, start: u32, by_hash: &[(u64, u32)]) -> Result<(), Fault> {
         let run = |entry: &(u64, u32)| {
             let span = self.series[(start + entry.1) as usize].run;
             &self.runs[span.range()]
@@ -274,7 +287,11 @@ impl<'f, 'b> Builder<'f, 'b> {
         word.as_deref().map(|word| self.word(word))
     }
 
-    fn fault(&self, family: &Family<'b>, series: &Series, fault: &str) -> String {
+    fn fault(&self, family: &Family<'b>, series: &Series, fault: &str) -> Fault {
+        Fault::Stamped(self.fault_text(family, series, fault))
+    }
+
+    fn fault_text(&self, family: &Family<'b>, series: &Series, fault: &str) -> String {
         let labels = self.families.labels_of(series).iter().map(|label| (&*label.name, &*label.value));
         let grouped = |name: &str| self.key.get(name).is_some();
         let own = labels.filter(|label| !grouped(label.0));

@@ -46,8 +46,9 @@ pub struct Plan<'p> {
 pub enum Conflict {
     /// The pushed families; the reference stamps the group's failure time for this.
     Families(String),
-    /// The group's own push times, so that not even a failure may be stamped.
-    Times(String),
+    /// What the reference would store to everybody's harm, the group's own push times among it: not even
+    /// a failure is stamped.
+    Traceless(String),
 }
 
 pub fn key_hash(key: &GroupingKey) -> u64 {
@@ -151,7 +152,7 @@ impl<'p> Plan<'p> {
         }
         labels.sort_unstable();
         let series = build::series_text(MetricType::Gauge, labels.into_iter(), None);
-        Err(Conflict::Times(format!(
+        Err(Conflict::Traceless(format!(
             "collected metric {} {{ {series} in group {twin}}} was collected before with the same name and \
              label values",
             quoted(times::PUSH_TIME.as_bytes()),
@@ -215,7 +216,8 @@ impl<'p> Plan<'p> {
         if let Some((other, form)) = alike.or_else(|| self.pushed_alike(name)) {
             let (name, other, form) =
                 (quoted(name.as_bytes()), quoted(other.as_bytes()), quoted(form.as_bytes()));
-            return refuse(format!("metric names {name} and {other} are both shown as {form}"));
+            let text = format!("metric names {name} and {other} are both shown as {form}");
+            return Err(Conflict::Traceless(text));
         }
         Ok(())
     }

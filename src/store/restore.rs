@@ -30,7 +30,8 @@ impl Store {
     ///
     /// The families contradict themselves; the text says how.
     pub fn shape_of(&self, families: &Families<'_>, key: &GroupingKey) -> Result<Arc<Shape>, String> {
-        build::shape_of(families, key).map(|built| self.shapes.intern(built.shape))
+        let built = build::shape_of(families, key).map_err(build::Fault::text)?;
+        Ok(self.shapes.intern(built.shape))
     }
 
     /// Puts a group back that is not there. Must not run while others push.
@@ -44,7 +45,7 @@ impl Store {
             return Err(format!("the group {key} is there already"));
         }
         if blocks.is_empty() {
-            blocks.push(self.block(&key, &Families::default(), None, push_time)?);
+            blocks.push(self.block(&key, &Families::default(), None, push_time).map_err(build::Fault::text)?);
         }
         for block in blocks {
             if let Err(text) = self.restore_block(&key, Arc::new(block)) {
@@ -68,7 +69,7 @@ impl Store {
                 self.change_shape(Mode::ReplaceFamilies, key, group.as_ref(), &block, block.pushed_at);
             match attempt.map_err(|refusal| refusal.text)? {
                 Attempt::Done => return Ok(()),
-                Attempt::Refused(Conflict::Families(text) | Conflict::Times(text)) => return Err(text),
+                Attempt::Refused(Conflict::Families(text) | Conflict::Traceless(text)) => return Err(text),
                 Attempt::Again => {}
             }
         }

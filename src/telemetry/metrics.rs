@@ -36,12 +36,13 @@ struct StoreFigures {
 pub(super) const PUSH_METHODS: [&str; 2] = ["post", "put"];
 
 /// All reasons in order of their index.
-pub(super) const REASONS: [Reason; 7] = [
+pub(super) const REASONS: [Reason; 8] = [
     Reason::BadKey,
     Reason::Malformed,
     Reason::Inconsistent,
     Reason::TooLarge,
     Reason::UnsupportedEncoding,
+    Reason::Plugin { status: 0, mark_failed: false },
     Reason::Overloaded,
     Reason::NotDurable,
 ];
@@ -193,8 +194,9 @@ fn index_of(reason: Reason) -> usize {
         Reason::Inconsistent => 2,
         Reason::TooLarge => 3,
         Reason::UnsupportedEncoding => 4,
-        Reason::Overloaded => 5,
-        Reason::NotDurable => 6,
+        Reason::Plugin { .. } => 5,
+        Reason::Overloaded => 6,
+        Reason::NotDurable => 7,
     }
 }
 

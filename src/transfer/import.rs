@@ -21,6 +21,7 @@ use crate::sink::durable::{Durable, Options, Promise};
 use crate::sink::records;
 use crate::sink::start::StartError;
 use crate::store::Store;
+use crate::store::build::Fault;
 use crate::store::restore::Kept;
 use crate::store::times::{PUSH_FAILURE_TIME, PUSH_TIME};
 use crate::telemetry::Telemetry;
@@ -174,7 +175,7 @@ fn read_group(store: &Store, group: &gob::Group<'_>) -> Result<Kept, String> {
     for (pushed_at, body) in &pushes {
         let families = protobuf::parse(body, NameRules::Utf8, Families::default());
         let families = families.map_err(|error| error.to_string())?;
-        blocks.push(store.block(&key, &families, None, *pushed_at)?);
+        blocks.push(store.block(&key, &families, None, *pushed_at).map_err(Fault::text)?);
     }
     Ok(Kept { key, blocks, push_time, failure_time })
 }

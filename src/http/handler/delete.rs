@@ -1,30 +1,42 @@
 //! DELETE of a group.
 
-use crate::gateway::{Gateway, push_path};
+use crate::clock::Now;
+use crate::gateway::{Gateway, Passed, push_path};
 use crate::http::Answer;
+use crate::http::head::Head;
 use crate::http::route::PushPath;
 use crate::http::service::Next;
 use crate::http::status;
-use crate::model::GroupingKey;
+use crate::model::{GroupingKey, RequestFacts};
 
 use super::Waiting;
 
 /// Refuses a path that spells no group.
-pub fn begin(gateway: &Gateway, path: &PushPath<'_>) -> Next<Waiting> {
+pub fn begin(gateway: &Gateway, head: &Head<'_>, path: &PushPath<'_>) -> Next<Waiting> {
     let names = gateway.settings().names;
     match push_path::grouping_key(path.job, path.job_is_base64, path.rest, names) {
-        Ok(key) => Next::Bodiless(Waiting::Delete(key)),
+        Ok(key) => Next::Bodiless(Waiting::Delete(key, super::request::facts(gateway, head))),
         Err(refusal) => Next::Answer(counted(gateway, status::refused(&refusal))),
     }
 }
 
 /// Deletes. The answer is the same whether the group was there or not.
-pub async fn finish(gateway: &Gateway, key: &GroupingKey) -> Answer {
-    let deleted = match gateway.delete(key) {
-        Ok(_) => gateway.made_durable().await,
+pub async fn finish(gateway: &Gateway, key: &GroupingKey, request: Option<Box<RequestFacts>>) -> Answer {
+    let deleted = match request {
+        None => gateway.delete(key).map(|_| Passed::default()),
+        Some(request) => gateway.delete_with(key, *request, Now::read()),
+    };
+    let durable = match deleted {
+        Ok(passed) => gateway.made_durable().await.map(|()| passed),
         Err(refusal) => Err(refusal),
     };
-    let answer = deleted.map_or_else(|refusal| status::refused(&refusal), |()| Answer::empty(202));
+    let answer = match durable {
+        Err(refusal) => status::refused(&refusal),
+        Ok(passed) => passed
+            .headers()
+            .into_iter()
+            .fold(Answer::empty(202), |answer, (name, value)| answer.header(name, value)),
+    };
     counted(gateway, answer)
 }
 

@@ -17,13 +17,15 @@ use crate::http::route::{Route, Routed, Router, Routes};
 use crate::http::service::{BodyFault, Next, Service};
 use crate::http::worker::Driver;
 use crate::http::{Answer, status as code};
-use crate::model::{GroupingKey, Refusal};
+use crate::model::{GroupingKey, Refusal, RequestFacts};
 
 pub mod admin;
 pub mod api;
 pub mod delete;
 pub mod probe;
 pub mod push;
+mod reload;
+mod request;
 pub mod scrape;
 pub mod status;
 
@@ -45,7 +47,7 @@ pub struct Frontend {
 /// A request that waits for the end of its body.
 pub enum Waiting {
     Push(push::Push),
-    Delete(GroupingKey),
+    Delete(GroupingKey, Option<Box<RequestFacts>>),
     Scrape(scrape::Scrape),
     Healthy,
     Ready,
@@ -54,6 +56,7 @@ pub enum Waiting {
     ApiMetrics,
     Wipe,
     Quit,
+    Reload,
     /// The rest once the head of the body was looked at.
     Coded(Coding, Box<Decided>),
 }
@@ -101,7 +104,7 @@ impl Service for Frontend {
     async fn finish(&self, waiting: Waiting, body: Bytes) -> Answer {
         match waiting {
             Waiting::Push(push) => push::finish(self, push, body).await,
-            Waiting::Delete(key) => delete::finish(&self.gateway, &key).await,
+            Waiting::Delete(key, request) => delete::finish(&self.gateway, &key, request).await,
             Waiting::Scrape(scrape) => scrape::finish(&self.gateway, scrape).await,
             Waiting::Healthy => self.counted("healthy", "get", probe::healthy()),
             Waiting::Ready => self.counted("ready", "get", probe::ready(&self.gateway)),
@@ -111,6 +114,7 @@ impl Service for Frontend {
             }
             Waiting::ApiMetrics => self.counted("api/v1/metrics", "get", api::metrics(&self.gateway)),
             Waiting::Wipe => self.counted("wipe", "put", admin::wipe(&self.gateway).await),
+            Waiting::Reload => reload::finish(&self.gateway).await,
             Waiting::Quit => {
                 (self.quit)();
                 probe::goodbye()
@@ -139,14 +143,15 @@ impl Frontend {
             Routed::To(route) => route,
         };
         Next::Bodiless(match route {
-            Route::Push(path) if method == b"DELETE" => return delete::begin(&self.gateway, &path),
+            Route::Push(path) if method == b"DELETE" => return delete::begin(&self.gateway, head, &path),
             Route::Push(path) => return push::begin(&self.gateway, head, &path, coding),
             Route::Scrape => Waiting::Scrape(scrape::Scrape::of(head, &self.gateway)),
             Route::Page => Waiting::Page,
             Route::Healthy => Waiting::Healthy,
             Route::Ready => Waiting::Ready,
             Route::Quit if self.routes.lifecycle => Waiting::Quit,
-            Route::Quit => return Next::Answer(probe::quit_is_off()),
+            Route::Reload if self.routes.lifecycle => Waiting::Reload,
+            Route::Quit | Route::Reload => return Next::Answer(probe::quit_is_off()),
             Route::QuitByGet => return Next::Answer(probe::quit_by_get()),
             Route::ApiStatus => Waiting::ApiStatus,
             Route::ApiMetrics => Waiting::ApiMetrics,

@@ -5,14 +5,14 @@ use std::time::Instant;
 use bytes::Bytes;
 
 use crate::clock::Now;
-use crate::gateway::{Gateway, Mode, push_path};
+use crate::gateway::{Gateway, Mode, Passed, push_path};
 use crate::http::Answer;
 use crate::http::encoding::Coding;
 use crate::http::head::{BodyLength, Head};
 use crate::http::route::PushPath;
 use crate::http::service::Next;
 use crate::http::status;
-use crate::model::{GroupingKey, Refusal};
+use crate::model::{GroupingKey, Refusal, RequestFacts};
 
 use super::{Frontend, Waiting};
 
@@ -23,6 +23,8 @@ pub struct Push {
     content_type: Option<Bytes>,
     coding: Coding,
     facts: Facts,
+    /// For plugins, where there are any.
+    request: Option<Box<RequestFacts>>,
 }
 
 /// What is counted of a push, whatever becomes of it.
@@ -48,7 +50,8 @@ pub fn begin(gateway: &Gateway, head: &Head<'_>, path: &PushPath<'_>, coding: Co
     match push_path::grouping_key(path.job, path.job_is_base64, path.rest, names) {
         Ok(key) => {
             let content_type = head.content_type.map(|value| head.share(value));
-            Next::Body(Waiting::Push(Push { mode, key, content_type, coding, facts }))
+            let request = super::request::facts(gateway, head);
+            Next::Body(Waiting::Push(Push { mode, key, content_type, coding, facts, request }))
         }
         Err(refusal) => {
             gateway.telemetry().count_refusal(refusal.reason);
@@ -60,14 +63,19 @@ pub fn begin(gateway: &Gateway, head: &Head<'_>, path: &PushPath<'_>, coding: Co
 /// Applies a push whose body is whole, and waits for the disk if that was promised.
 pub async fn finish(frontend: &Frontend, push: Push, body: Bytes) -> Answer {
     let gateway = &*frontend.gateway;
-    let Push { mode, key, content_type, coding, facts } = push;
+    let Push { mode, key, content_type, coding, facts, request } = push;
     // Refused before it gets to a handler, in the reference, which therefore does not count it as a push.
     if let Err(refusal) = coding.check_start(&body) {
         return frontend.refused(&refusal);
     }
     let decoded = frontend.decoders.decode(coding, body).await;
-    let applied: Result<(), Refusal> = match decoded {
-        Ok(body) => gateway.push(mode, &key, content_type.as_deref(), &body, Now::read()),
+    let applied: Result<Passed, Refusal> = match decoded {
+        Ok(body) => match request {
+            Some(request) => gateway.push_with(mode, &key, *request, &body, Now::read()),
+            None => gateway
+                .push(mode, &key, content_type.as_deref(), &body, Now::read())
+                .map(|()| Passed::default()),
+        },
         // The gateway counts what it refuses itself.
         Err(refusal) => {
             gateway.telemetry().count_refusal(refusal.reason);
@@ -75,12 +83,17 @@ pub async fn finish(frontend: &Frontend, push: Push, body: Bytes) -> Answer {
         }
     };
     let applied = match applied {
-        Ok(()) => gateway.made_durable().await,
+        Ok(passed) => gateway.made_durable().await.map(|()| passed),
         refused => refused,
     };
     let answer = match applied {
-        Ok(()) if gateway.settings().check_consistency => Answer::empty(frontend.push_status),
-        Ok(()) => Answer::empty(202),
+        Ok(passed) => {
+            let status = if gateway.settings().check_consistency { frontend.push_status } else { 202 };
+            passed
+                .headers()
+                .into_iter()
+                .fold(Answer::empty(status), |answer, (name, value)| answer.header(name, value))
+        }
         Err(refusal) => status::refused(&refusal),
     };
     count(gateway, facts, Instant::now(), answer)

@@ -56,6 +56,8 @@ fn the_table_of_the_reference() {
         ("GET", "/-/ready", "Ready"),
         ("PUT", "/-/quit", "Quit"),
         ("POST", "/-/quit", "Quit"),
+        ("PUT", "/-/reload", "Reload"),
+        ("POST", "/-/reload", "Reload"),
         ("GET", "/-/quit", "QuitByGet"),
         ("GET", "/api/v1/status", "ApiStatus"),
         ("GET", "/api/v1/metrics", "ApiMetrics"),

@@ -1,0 +1,34 @@
+//! What plugins may know of a request, copied out of its head.
+
+use crate::gateway::Gateway;
+use crate::http::head::{BodyLength, Head};
+use crate::model::RequestFacts;
+
+/// The facts, where plugins are there to ask for them.
+pub fn facts(gateway: &Gateway, head: &Head<'_>) -> Option<Box<RequestFacts>> {
+    if !gateway.has_plugins() {
+        return None;
+    }
+    let text = |value: &[u8]| String::from_utf8_lossy(value).into_owned();
+    let headers = head
+        .headers()
+        .map(|(name, value)| (name.to_ascii_lowercase(), value))
+        .filter(|(name, _)| gateway.wants_header(name))
+        .map(|(name, value)| (name, text(value)))
+        .collect();
+    Some(Box::new(RequestFacts {
+        method: match head.method {
+            b"PUT" => "PUT",
+            b"DELETE" => "DELETE",
+            _ => "POST",
+        },
+        path: text(&head.target.path),
+        content_type: head.content_type.map(text),
+        content_length: match head.framing.body {
+            BodyLength::Known(length) => Some(length),
+            BodyLength::Chunked => None,
+        },
+        headers,
+        ..RequestFacts::default()
+    }))
+}

@@ -1,0 +1,225 @@
+//! How long a plugin may run: a count of steps and a time, both kept per thread.
+//!
+//! The count is decremented at every step; the clock is looked at only now and then, more often once
+//! steps turn out to be slow. Where the wall clock says that the time is spent, the thread's CPU clock
+//! decides: a preempted core is not the plugin's fault. Reading that clock is a system call, so it is
+//! read only then, and a plugin is cut once it used half of its time again, by that clock. Once spent,
+//! every further step fails, so no `pcall` can swallow it.
+
+use std::cell::Cell;
+use std::time::{Duration, Instant};
+
+use super::fault::{Code, Fault};
+use super::interrupt::thread_cpu_time;
+
+/// What a plugin may use per push, as plugins.yml writes it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Budget {
+    pub steps: u64,
+    pub steps_per_sample: u64,
+    pub time: Duration,
+    pub time_per_sample: Duration,
+    /// Bytes of one VM.
+    pub memory_bytes: usize,
+}
+
+impl Default for Budget {
+    fn default() -> Budget {
+        Budget {
+            steps: 100_000,
+            steps_per_sample: 1000,
+            time: Duration::from_millis(2),
+            time_per_sample: Duration::from_micros(5),
+            memory_bytes: 8 * 1024 * 1024,
+        }
+    }
+}
+
+/// A bound for one stretch of running.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Allowance {
+    pub steps: u64,
+    pub time: Duration,
+}
+
+impl Allowance {
+    /// Compiling and running a plugin's file and `init` where nobody waits.
+    pub const CHECK: Allowance = Allowance { steps: 50_000_000, time: Duration::from_secs(2) };
+    /// The same on a worker.
+    pub const LOAD: Allowance = Allowance { steps: 2_000_000, time: Duration::from_millis(20) };
+    /// `on_result` and `shutdown`.
+    pub const ASIDE: Allowance = Allowance { steps: 1_000_000, time: Duration::from_millis(20) };
+
+    pub fn for_push(budget: &Budget, samples: usize, time_max: Duration) -> Allowance {
+        let count = samples as u64;
+        let per_sample = budget.time_per_sample.saturating_mul(u32::try_from(count).unwrap_or(u32::MAX));
+        Allowance {
+            steps: budget.steps.saturating_add(budget.steps_per_sample.saturating_mul(count)),
+            time: budget.time.saturating_add(per_sample).min(time_max),
+        }
+    }
+}
+
+/// What a stretch of running used.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Used {
+    pub steps: u64,
+    pub time: Duration,
+    pub expired: bool,
+    /// Whether more than half of the time went by.
+    pub half: bool,
+}
+
+/// Steps between two looks at the clock, while they are as fast as steps should be.
+const SLICE: i64 = 256;
+/// The same while they are slow, as copies of large strings are.
+const SLICE_SLOW: i64 = 8;
+/// A slice that takes longer has slow steps.
+const SLICE_TIME_MAX: Duration = Duration::from_micros(100);
+
+struct Meter {
+    /// Steps left in this slice.
+    slice: Cell<i64>,
+    slice_size: Cell<i64>,
+    /// Steps left behind this slice.
+    left: Cell<i64>,
+    armed: Cell<bool>,
+    expired: Cell<bool>,
+    allowance: Cell<Allowance>,
+    started: Cell<Option<Instant>>,
+    /// The CPU clock when the wall clock ran out.
+    overdue_since: Cell<Option<Duration>>,
+    deadline: Cell<Duration>,
+    looked: Cell<Duration>,
+}
+
+thread_local! {
+    static METER: Meter = const {
+        Meter {
+            slice: Cell::new(i64::MAX),
+            slice_size: Cell::new(i64::MAX),
+            left: Cell::new(0),
+            armed: Cell::new(false),
+            expired: Cell::new(false),
+            allowance: Cell::new(Allowance::ASIDE),
+            started: Cell::new(None),
+            overdue_since: Cell::new(None),
+            deadline: Cell::new(Duration::ZERO),
+            looked: Cell::new(Duration::ZERO),
+        }
+    };
+}
+
+impl Meter {
+    #[inline]
+    fn take(&self, steps: i64) -> bool {
+        let slice = self.slice.get() - steps;
+        self.slice.set(slice);
+        slice < 0 && self.look()
+    }
+
+    #[cold]
+    fn look(&self) -> bool {
+        if !self.armed.get() {
+            self.slice.set(i64::MAX);
+            return false;
+        }
+        if self.expired.get() {
+            self.slice.set(-1);
+            return true;
+        }
+        // The slice is below zero, so what it ran over counts as well.
+        let left = self.left.get() + self.slice.get();
+        let elapsed = self.started.get().map(|started| started.elapsed()).unwrap_or_default();
+        if left < 0 || self.is_late(elapsed) {
+            self.expired.set(true);
+            self.left.set(left);
+            self.slice.set(-1);
+            self.slice_size.set(0);
+            return true;
+        }
+        let slow = elapsed.saturating_sub(self.looked.replace(elapsed)) > SLICE_TIME_MAX;
+        let size = if slow { SLICE_SLOW } else { SLICE }.min(left);
+        self.left.set(left - size);
+        self.slice.set(size);
+        self.slice_size.set(size);
+        false
+    }
+
+    fn is_late(&self, elapsed: Duration) -> bool {
+        if elapsed < self.deadline.get() {
+            return false;
+        }
+        let now = thread_cpu_time();
+        let since = match self.overdue_since.get() {
+            Some(since) => since,
+            None => {
+                self.overdue_since.set(Some(now));
+                now
+            }
+        };
+        match (self.allowance.get().time / 2).checked_sub(now.saturating_sub(since)) {
+            Some(rest) if !rest.is_zero() => {
+                self.deadline.set(elapsed + rest);
+                false
+            }
+            _ => true,
+        }
+    }
+}
+
+/// Counts one step of Lua; true once the budget is spent.
+#[inline]
+pub fn step() -> bool {
+    METER.with(|meter| meter.take(1))
+}
+
+/// Counts work that the host does for a plugin.
+///
+/// # Errors
+///
+/// The budget is spent.
+pub fn charge(steps: usize) -> Result<(), Fault> {
+    let steps = i64::try_from(steps).unwrap_or(i64::MAX / 2).min(i64::MAX / 2);
+    if METER.with(|meter| meter.take(steps)) {
+        return Err(Fault::new(Code::Budget, "the plugin used up its budget"));
+    }
+    Ok(())
+}
+
+/// Starts a stretch of running on this thread.
+pub fn arm(allowance: Allowance) {
+    METER.with(|meter| {
+        let steps = i64::try_from(allowance.steps).unwrap_or(i64::MAX / 4).min(i64::MAX / 4);
+        let first = SLICE.min(steps);
+        meter.slice.set(first);
+        meter.slice_size.set(first);
+        meter.left.set(steps - first);
+        meter.armed.set(true);
+        meter.expired.set(false);
+        meter.allowance.set(allowance);
+        meter.started.set(Some(Instant::now()));
+        meter.overdue_since.set(None);
+        meter.deadline.set(allowance.time);
+        meter.looked.set(Duration::ZERO);
+    });
+}
+
+/// Ends the stretch; says what it used.
+pub fn disarm() -> Used {
+    METER.with(|meter| {
+        let elapsed = meter.started.take().map(|started| started.elapsed()).unwrap_or_default();
+        let allowance = meter.allowance.get();
+        let left = meter.left.get() + meter.slice.get().max(0);
+        let used = Used {
+            steps: (allowance.steps as i64).saturating_sub(left).max(0) as u64,
+            time: elapsed,
+            expired: meter.expired.get(),
+            half: elapsed * 2 > allowance.time,
+        };
+        meter.armed.set(false);
+        meter.expired.set(false);
+        meter.slice.set(i64::MAX);
+        used
+    })
+}

@@ -1,0 +1,218 @@
+//! The working copy of a push that plugins see and change.
+//!
+//! All text lies in one arena that only grows, and everything else is flat vectors of positions. So an
+//! edit is an appended piece of text and a changed position, a snapshot for undo is a copy of plain
+//! numbers, and nothing is converted that no plugin touches: an untouched value keeps its bits.
+//!
+//! # Invariants
+//!
+//! 1. A [`Text`] points at whole characters of the arena, and text once written never changes.
+//! 2. The own labels of a sample are a run of `labels`; grouping labels are kept beside, and win over an
+//!    own label of the same name, as they do in the store.
+//! 3. Samples that were dropped stay in place, so positions stay valid while a push is in the chain.
+
+mod edit;
+mod load;
+mod relabel;
+mod series;
+
+use crate::model::{MetricType, NameRules, Number, Part, Span};
+
+pub use edit::{Edit, NewSample};
+pub use load::Received;
+pub use relabel::RelabelCounts;
+
+/// A piece of the arena.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Text {
+    start: u32,
+    end: u32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Label {
+    pub name: Text,
+    pub value: Text,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct DraftFamily {
+    pub name: Text,
+    pub help: Option<Text>,
+    pub unit: Option<Text>,
+    pub kind: MetricType,
+    /// How many of its samples are left.
+    pub n_samples: u32,
+    /// The family that took its samples over, if it was merged into one.
+    pub merged_into: Option<u32>,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct DraftSample {
+    /// Position in [`Draft::families`].
+    pub family: u32,
+    labels: Span,
+    /// Buckets or quantiles.
+    pub parts: Span,
+    /// Counter, gauge, untyped: the value. Histogram, summary: the sum.
+    pub value: f64,
+    pub count: Number,
+    /// Its protobuf value message, a piece of `blobs`.
+    detail: Option<Span>,
+    pub dropped: bool,
+}
+
+impl DraftSample {
+    /// Whether a protobuf value message came with it.
+    pub fn has_detail(&self) -> bool {
+        self.detail.is_some()
+    }
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Draft {
+    arena: String,
+    families: Vec<DraftFamily>,
+    samples: Vec<DraftSample>,
+    labels: Vec<Label>,
+    parts: Vec<Part>,
+    blobs: Vec<u8>,
+    timestamped: bool,
+    names: NameRules,
+    /// The grouping labels, sorted by name.
+    group: Vec<Label>,
+    /// Samples as they came in.
+    received: usize,
+    /// Bytes of the body.
+    pub body_bytes: usize,
+    /// Bytes that edits appended since the current plugin began, and samples it added.
+    written: usize,
+    added: usize,
+    dropped: usize,
+}
+
+/// What undo needs: a copy of everything but the text.
+#[derive(Clone, Debug, Default)]
+pub struct Snapshot {
+    families: Vec<DraftFamily>,
+    samples: Vec<DraftSample>,
+    labels: Vec<Label>,
+    group: Vec<Label>,
+    dropped: usize,
+}
+
+impl Draft {
+    pub fn new(names: NameRules) -> Draft {
+        Draft {
+            arena: String::new(),
+            families: Vec::new(),
+            samples: Vec::new(),
+            labels: Vec::new(),
+            parts: Vec::new(),
+            blobs: Vec::new(),
+            timestamped: false,
+            names,
+            group: Vec::new(),
+            received: 0,
+            body_bytes: 0,
+            written: 0,
+            added: 0,
+            dropped: 0,
+        }
+    }
+
+    pub fn names(&self) -> NameRules {
+        self.names
+    }
+
+    pub fn text(&self, text: Text) -> &str {
+        &self.arena[text.start as usize..text.end as usize]
+    }
+
+    fn write(&mut self, text: &str) -> Text {
+        let start = self.arena.len() as u32;
+        self.arena.push_str(text);
+        Text { start, end: self.arena.len() as u32 }
+    }
+
+    pub fn families(&self) -> &[DraftFamily] {
+        &self.families
+    }
+
+    pub fn family(&self, family: u32) -> &DraftFamily {
+        &self.families[family as usize]
+    }
+
+    pub fn family_name(&self, family: u32) -> &str {
+        self.text(self.families[family as usize].name)
+    }
+
+    pub fn samples(&self) -> &[DraftSample] {
+        &self.samples
+    }
+
+    pub fn sample(&self, sample: u32) -> &DraftSample {
+        &self.samples[sample as usize]
+    }
+
+    pub fn parts_of(&self, sample: u32) -> &[Part] {
+        &self.parts[self.samples[sample as usize].parts.range()]
+    }
+
+    /// Samples the body held.
+    pub fn received(&self) -> usize {
+        self.received
+    }
+
+    /// Samples that plugins removed.
+    pub fn dropped(&self) -> usize {
+        self.dropped
+    }
+
+    pub fn n_samples(&self) -> usize {
+        self.samples.iter().filter(|sample| !sample.dropped).count()
+    }
+
+    pub fn n_families(&self) -> usize {
+        self.families.iter().filter(|family| family.n_samples > 0).count()
+    }
+
+    /// Exposed lines: a histogram or summary counts each of its parts, its sum and its count.
+    pub fn n_series(&self) -> usize {
+        let lines = |sample: &DraftSample| match self.families[sample.family as usize].kind {
+            MetricType::Counter | MetricType::Gauge | MetricType::Untyped => 1,
+            _ => sample.parts.len() + 2,
+        };
+        self.samples.iter().filter(|sample| !sample.dropped).map(lines).sum()
+    }
+
+    pub fn group(&self) -> impl ExactSizeIterator<Item = (&str, &str)> {
+        self.group.iter().map(|label| (self.text(label.name), self.text(label.value)))
+    }
+
+    pub fn group_label(&self, name: &str) -> Option<&str> {
+        self.group.iter().find(|label| self.text(label.name) == name).map(|label| self.text(label.value))
+    }
+
+    /// Copies the state into `snapshot`, keeping its allocations.
+    pub fn save(&self, snapshot: &mut Snapshot) {
+        snapshot.families.clone_from(&self.families);
+        snapshot.samples.clone_from(&self.samples);
+        snapshot.labels.clone_from(&self.labels);
+        snapshot.group.clone_from(&self.group);
+        snapshot.dropped = self.dropped;
+    }
+
+    /// Takes everything back that was done since `snapshot` was saved.
+    pub fn restore(&mut self, snapshot: &Snapshot) {
+        self.families.clone_from(&snapshot.families);
+        self.samples.clone_from(&snapshot.samples);
+        self.labels.clone_from(&snapshot.labels);
+        self.group.clone_from(&snapshot.group);
+        self.dropped = snapshot.dropped;
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,356 @@
+//! Running rules over the samples of a draft.
+//!
+//! Rules see what a scrape would see: one label set per exposed line. A histogram or summary is split
+//! into its lines only where the rules can tell them apart; if what comes back still fits together it
+//! stays one, else its lines go on as untyped samples.
+
+use super::{Draft, DraftFamily, Edit};
+use crate::format::float;
+use crate::model::{GroupingKey, MetricType, Part, Span};
+use crate::plugin::fault::{Code, Fault};
+use crate::plugin::relabel::labels::METRIC_NAME;
+use crate::plugin::relabel::{LabelSet, Ruleset};
+use crate::plugin::selector::Selector;
+
+/// What a run of rules did besides changing labels.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RelabelCounts {
+    pub dropped: usize,
+    /// Histograms and summaries taken apart.
+    pub splits: usize,
+    /// Grouping labels that a rule changed, in vain.
+    pub resets: usize,
+}
+
+/// A label set after the rules, without `__name__` and grouping labels.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Relabelled {
+    name: String,
+    labels: Vec<(String, String)>,
+    resets: usize,
+}
+
+enum Outcome {
+    Dropped,
+    Same,
+    Changed(Relabelled),
+}
+
+/// Which line of a histogram or summary.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Line {
+    /// A bucket or quantile by its position; the `+Inf` bucket that the count implies has none.
+    Part(Option<u32>),
+    Sum,
+    Count,
+}
+
+impl Draft {
+    /// Runs `rules` over every sample that `only` matches.
+    ///
+    /// # Errors
+    ///
+    /// A series is left without a name or with one that is not valid, moves to a family of another
+    /// type, or a limit is reached.
+    pub fn relabel(&mut self, rules: &Ruleset, only: Option<&Selector>) -> Edit<RelabelCounts> {
+        let mut counts = RelabelCounts::default();
+        for sample in 0..self.samples.len() as u32 {
+            if self.samples[sample as usize].dropped
+                || only.is_some_and(|only| !only.matches(&self.view(sample)))
+            {
+                continue;
+            }
+            let kind = self.family(self.samples[sample as usize].family).kind;
+            let one_line = match kind {
+                MetricType::Counter | MetricType::Gauge | MetricType::Untyped => true,
+                MetricType::Summary => false,
+                MetricType::Histogram | MetricType::GaugeHistogram => {
+                    self.samples[sample as usize].detail.is_some() && self.parts_of(sample).is_empty()
+                }
+            };
+            if one_line || rules.is_blind_to_parts() {
+                self.relabel_whole(sample, rules, &mut counts)?;
+            } else {
+                self.relabel_lines(sample, kind, rules, &mut counts)?;
+            }
+        }
+        Ok(counts)
+    }
+
+    /// Runs `rules` over the grouping labels; false if they drop the push.
+    ///
+    /// # Errors
+    ///
+    /// A rule takes the job away, or makes a label that cannot be in a grouping key.
+    pub fn relabel_group(&mut self, rules: &Ruleset) -> Edit<bool> {
+        let mut set = LabelSet::default();
+        for (name, value) in self.group() {
+            set.push(name, value);
+        }
+        if !rules.run(&mut set) {
+            return Ok(false);
+        }
+        if !set.is_changed() {
+            return Ok(true);
+        }
+        let owned = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
+        let after: Vec<(String, String)> = set.iter().map(owned).collect();
+        let before: Vec<(String, String)> = self.group().map(owned).collect();
+        for (name, value) in &before {
+            // An empty value is part of a key, but rules do not see it.
+            if !value.is_empty() && !after.iter().any(|label| label.0 == *name) {
+                self.set_group_label(name, None)?;
+            }
+        }
+        for (name, value) in &after {
+            if !before.iter().any(|label| label.0 == *name && label.1 == *value) {
+                self.set_group_label(name, Some(value))?;
+            }
+        }
+        Ok(true)
+    }
+
+    /// Takes the changes back that one plugin made to the grouping labels: from `before` to `after`.
+    /// What others have changed since stays.
+    pub fn undo_group(&mut self, before: &GroupingKey, after: &GroupingKey) {
+        for (name, value) in after.labels() {
+            if before.get(name) != Some(value) && self.group_label(name) == Some(value) {
+                // Both values were legal before.
+                let _ = self.set_group_label(name, before.get(name));
+            }
+        }
+        for (name, value) in before.labels() {
+            if after.get(name).is_none() && self.group_label(name).is_none() {
+                let _ = self.set_group_label(name, Some(value));
+            }
+        }
+    }
+
+    fn relabel_whole(&mut self, sample: u32, rules: &Ruleset, counts: &mut RelabelCounts) -> Edit<()> {
+        let name = self.family_name(self.samples[sample as usize].family);
+        match self.run_rules(sample, name, None, rules)? {
+            Outcome::Same => Ok(()),
+            Outcome::Dropped => {
+                self.drop_sample(sample);
+                counts.dropped += 1;
+                Ok(())
+            }
+            Outcome::Changed(new) => {
+                counts.resets += new.resets;
+                self.replace_labels(sample, pairs(&new.labels))?;
+                self.move_sample(sample, &new.name)
+            }
+        }
+    }
+
+    fn run_rules(
+        &self,
+        sample: u32,
+        name: &str,
+        extra: Option<(&str, &str)>,
+        rules: &Ruleset,
+    ) -> Edit<Outcome> {
+        let mut set = LabelSet::default();
+        set.push(METRIC_NAME, name);
+        for (name, value) in self.group().chain(self.own_labels(sample)).chain(extra) {
+            set.push(name, value);
+        }
+        if !rules.run(&mut set) {
+            return Ok(Outcome::Dropped);
+        }
+        if !set.is_changed() {
+            return Ok(Outcome::Same);
+        }
+        let mut new = Relabelled { name: String::new(), labels: Vec::new(), resets: 0 };
+        new.resets = self.group().filter(|(name, value)| set.get(name) != *value).count();
+        for (name, value) in set.iter() {
+            if name == METRIC_NAME {
+                new.name = value.to_owned();
+            } else if self.group_label(name).is_none() {
+                new.labels.push((name.to_owned(), value.to_owned()));
+            }
+        }
+        if new.name.is_empty() {
+            return Err(Fault::new(Code::Name, "a rule took the metric name away"));
+        }
+        Ok(Outcome::Changed(new))
+    }
+
+    fn relabel_lines(
+        &mut self,
+        sample: u32,
+        kind: MetricType,
+        rules: &Ruleset,
+        counts: &mut RelabelCounts,
+    ) -> Edit<()> {
+        let told_by = if kind == MetricType::Summary { "quantile" } else { "le" };
+        let mut lines = Vec::new();
+        let (mut changed, mut gone) = (false, 0);
+        for (line, name, bound) in self.lines(sample, kind) {
+            let extra = bound.as_deref().map(|bound| (told_by, bound));
+            let after = match self.run_rules(sample, &name, extra, rules)? {
+                Outcome::Dropped => {
+                    gone += 1;
+                    continue;
+                }
+                Outcome::Same => None,
+                Outcome::Changed(new) => Some(new),
+            };
+            changed |= after.is_some();
+            let own = || self.own_labels(sample).chain(extra).map(|(n, v)| (n.to_owned(), v.to_owned()));
+            let after = after.unwrap_or_else(|| Relabelled {
+                name: name.clone(),
+                labels: own().collect(),
+                resets: 0,
+            });
+            counts.resets += after.resets;
+            lines.push((line, bound, after));
+        }
+        if lines.is_empty() {
+            self.drop_sample(sample);
+            counts.dropped += 1;
+            return Ok(());
+        }
+        if !changed && gone == 0 {
+            return Ok(());
+        }
+        match together(&lines, kind, told_by) {
+            Some((name, labels)) => {
+                let kept: Vec<Part> = lines
+                    .iter()
+                    .filter_map(|(line, ..)| match line {
+                        Line::Part(Some(at)) => Some(self.parts_of(sample)[*at as usize]),
+                        _ => None,
+                    })
+                    .collect();
+                let start = self.parts.len() as u32;
+                self.parts.extend_from_slice(&kept);
+                self.samples[sample as usize].parts = Span { start, end: self.parts.len() as u32 };
+                if gone > 0 {
+                    // The message would still hold the buckets that went.
+                    self.samples[sample as usize].detail = None;
+                }
+                self.replace_labels(sample, pairs(&labels))?;
+                self.move_sample(sample, &name)
+            }
+            None => {
+                counts.splits += 1;
+                self.split(sample, &lines)
+            }
+        }
+    }
+
+    /// The exposed lines of a histogram or summary: which, under what name, with what bound.
+    fn lines(&self, sample: u32, kind: MetricType) -> Vec<(Line, String, Option<String>)> {
+        let name = self.family_name(self.samples[sample as usize].family);
+        let parts = self.parts_of(sample);
+        let summary = kind == MetricType::Summary;
+        let part_name = if summary { name.to_owned() } else { format!("{name}_bucket") };
+        let mut lines: Vec<_> = parts
+            .iter()
+            .enumerate()
+            .map(|(at, part)| (Line::Part(Some(at as u32)), part_name.clone(), Some(number(part.bound))))
+            .collect();
+        if !summary && !parts.iter().any(|part| part.bound == f64::INFINITY) {
+            lines.push((Line::Part(None), part_name, Some(number(f64::INFINITY))));
+        }
+        lines.push((Line::Sum, format!("{name}_sum"), None));
+        lines.push((Line::Count, format!("{name}_count"), None));
+        lines
+    }
+
+    /// Makes untyped samples of the lines and drops the sample they came from.
+    fn split(&mut self, sample: u32, lines: &[(Line, Option<String>, Relabelled)]) -> Edit<()> {
+        for (line, _, new) in lines {
+            let whole = &self.samples[sample as usize];
+            let value = match line {
+                Line::Sum => whole.value,
+                Line::Count | Line::Part(None) => whole.count.as_f64(),
+                Line::Part(Some(at)) => self.parts_of(sample)[*at as usize].value.as_f64(),
+            };
+            if !self.names.is_metric_name(&new.name) {
+                return Err(Fault::new(Code::Name, format!("{:?} is not a valid metric name", new.name)));
+            }
+            let family = match self.find_family(&new.name) {
+                Some(family) if self.family(family).kind == MetricType::Untyped => family,
+                Some(family) if family == self.samples[sample as usize].family => {
+                    // A quantile line keeps the name of its summary, whose other samples may stay one.
+                    self.untyped_beside(&new.name)
+                }
+                Some(_) => {
+                    return Err(Fault::new(Code::Type, format!("the family {} has another type", new.name)));
+                }
+                None => self.untyped_beside(&new.name),
+            };
+            let added = self.push_plain(family, value);
+            self.replace_labels(added, pairs(&new.labels))?;
+        }
+        self.drop_sample(sample);
+        // Its lines live on.
+        self.dropped -= 1;
+        Ok(())
+    }
+
+    fn untyped_beside(&mut self, name: &str) -> u32 {
+        let family = DraftFamily {
+            name: self.write(name),
+            help: None,
+            unit: None,
+            kind: MetricType::Untyped,
+            n_samples: 0,
+            merged_into: None,
+        };
+        self.families.push(family);
+        self.families.len() as u32 - 1
+    }
+}
+
+/// Name and labels of the whole, if the lines still make one.
+fn together(
+    lines: &[(Line, Option<String>, Relabelled)],
+    kind: MetricType,
+    told_by: &str,
+) -> Option<(String, Vec<(String, String)>)> {
+    let find = |wanted: Line| lines.iter().find(|(line, ..)| *line == wanted).map(|found| &found.2);
+    let (sum, count) = (find(Line::Sum)?, find(Line::Count)?);
+    let name = count.name.strip_suffix("_count")?;
+    if name.is_empty() || sum.name.strip_suffix("_sum") != Some(name) {
+        return None;
+    }
+    let summary = kind == MetricType::Summary;
+    let infinite = |bound: &Option<String>| bound.as_deref() == Some("+Inf");
+    if !summary && !lines.iter().any(|(line, bound, _)| matches!(line, Line::Part(_)) && infinite(bound)) {
+        return None;
+    }
+    let sorted = |new: &Relabelled| {
+        let mut labels = new.labels.clone();
+        labels.retain(|label| label.0 != told_by);
+        labels.sort();
+        labels
+    };
+    let labels = sorted(count);
+    if count.labels.len() != labels.len() || sorted(sum) != labels || sum.labels.len() != labels.len() {
+        return None;
+    }
+    for (line, bound, new) in lines {
+        let Line::Part(_) = line else { continue };
+        let named = if summary { new.name == name } else { new.name.strip_suffix("_bucket") == Some(name) };
+        let told = new.labels.iter().find(|label| label.0 == told_by).map(|label| &label.1);
+        if !named || told != bound.as_ref() || sorted(new) != labels {
+            return None;
+        }
+    }
+    // The count has no bound, so its labels are the labels of the whole, in their own order.
+    Some((name.to_owned(), count.labels.clone()))
+}
+
+fn pairs(labels: &[(String, String)]) -> impl Iterator<Item = (&str, &str)> {
+    labels.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+}
+
+/// A bound as the text format prints it.
+fn number(value: f64) -> String {
+    let mut text = Vec::new();
+    float::write_float(&mut text, value);
+    String::from_utf8_lossy(&text).into_owned()
+}

@@ -1,0 +1,310 @@
+//! Edits, undo and rules over a small push.
+
+use std::borrow::Cow;
+
+use super::*;
+use crate::model::{Families, Family, GroupingKey, Label as ModelLabel, Series};
+use crate::parse::text;
+use crate::plugin::fault::Code;
+use crate::plugin::relabel::Ruleset;
+use crate::plugin::value::Value;
+
+const BODY: &str = "# HELP a_total all\n# TYPE a_total counter\na_total{x=\"1\"} 1\na_total{x=\"2\",job=\"z\"} 2\n\
+                    # TYPE h histogram\nh_bucket{p=\"q\",le=\"1\"} 2\nh_bucket{p=\"q\",le=\"+Inf\"} 3\n\
+                    h_sum{p=\"q\"} 4.5\nh_count{p=\"q\"} 3\n# TYPE s summary\ns{quantile=\"0.5\"} 7\ns_count 2\nb 5\n";
+
+fn draft_of(body: &str) -> Draft {
+    let key = GroupingKey::new("j", [("instance", "i")]);
+    let mut draft = Draft::new(NameRules::Legacy);
+    draft.clear(NameRules::Legacy, &key);
+    let families = text::parse(body.as_bytes(), NameRules::Legacy, Families::default()).unwrap();
+    draft.load(&Received { families: &families, body: body.as_bytes() });
+    draft
+}
+
+/// One line per sample: family, type, labels, value, count, parts.
+fn shown(draft: &Draft) -> Vec<String> {
+    let families = draft.families_into(Families::default());
+    let mut out = Vec::new();
+    for family in &families.families {
+        for series in families.series_of(family) {
+            let labels: Vec<_> = families
+                .labels_of(series)
+                .iter()
+                .map(|label| format!("{}={}", label.name, label.value))
+                .collect();
+            let parts: Vec<_> = families
+                .parts_of(series)
+                .iter()
+                .map(|part| format!("{}:{}", part.bound, part.value.as_f64()))
+                .collect();
+            out.push(format!(
+                "{} {} {{{}}} {} {} [{}]",
+                family.name,
+                family.kind.text(),
+                labels.join(","),
+                series.value,
+                series.count.as_f64(),
+                parts.join(",")
+            ));
+        }
+    }
+    out
+}
+
+fn rules(list: &[&[(&str, &str)]]) -> Ruleset {
+    let rule = |fields: &&[(&str, &str)]| {
+        let pair = |(key, value): &(&str, &str)| {
+            let value = match *key {
+                "source_labels" => {
+                    Value::List(value.split(',').map(|name| Value::Text(name.into())).collect())
+                }
+                _ => Value::Text((*value).into()),
+            };
+            ((*key).to_owned(), value)
+        };
+        Value::Map(fields.iter().map(pair).collect())
+    };
+    Ruleset::new(&Value::List(list.iter().map(rule).collect()), NameRules::Legacy).unwrap()
+}
+
+#[test]
+fn an_untouched_push_comes_back_as_it_was() {
+    let draft = draft_of(BODY);
+    let before = text::parse(BODY.as_bytes(), NameRules::Legacy, Families::default()).unwrap();
+    let after = draft.families_into(Families::default());
+    assert_eq!(format!("{:?}", before.families), format!("{:?}", after.families));
+    assert_eq!(before.labels, after.labels);
+    assert_eq!(format!("{:?}", before.parts), format!("{:?}", after.parts));
+    let bits = |families: &Families<'_>| {
+        let series = |s: &Series| (s.labels, s.parts, s.value.to_bits(), s.count.to_bits());
+        families.series.iter().map(series).collect::<Vec<_>>()
+    };
+    assert_eq!(bits(&before), bits(&after));
+    assert_eq!(draft.grouping_key(), GroupingKey::new("j", [("instance", "i")]));
+    assert_eq!((draft.n_families(), draft.n_samples(), draft.n_series()), (4, 5, 10));
+}
+
+#[test]
+fn text_that_is_not_in_the_body_is_copied() {
+    let owned = |text: &str| Cow::<'static, str>::Owned(text.to_owned());
+    let families = Families {
+        families: vec![Family {
+            name: owned("m"),
+            help: Some(owned("h")),
+            unit: None,
+            kind: MetricType::Gauge,
+            series: Span { start: 0, end: 1 },
+        }],
+        series: vec![Series {
+            labels: Span { start: 0, end: 1 },
+            parts: Span::default(),
+            value: 1.0,
+            count: Number::Int(0),
+        }],
+        labels: vec![ModelLabel { name: owned("n"), value: owned("v") }],
+        details: vec![crate::model::Detail { series: 0, message: Cow::Borrowed(b"msg") }],
+        ..Families::default()
+    };
+    let mut draft = Draft::new(NameRules::Legacy);
+    draft.clear(NameRules::Legacy, &GroupingKey::new("j", []));
+    // A body that is not text.
+    draft.load(&Received { families: &families, body: b"\xff\xfe" });
+    assert_eq!(draft.label(0, "n"), Some("v"));
+    assert_eq!(draft.label(0, "job"), Some("j"));
+    let after = draft.families_into(Families::default());
+    assert_eq!(after.details[0].message[..], b"msg"[..]);
+    assert_eq!(after.families[0].help.as_deref(), Some("h"));
+}
+
+#[test]
+fn edits_change_what_they_name() {
+    let mut draft = draft_of(BODY);
+    assert!(draft.set_label(0, "y", "new").unwrap());
+    assert!(!draft.set_label(0, "y", "new").unwrap());
+    assert!(draft.set_label(0, "x", "").unwrap());
+    assert!(draft.rename_label(1, "x", "z").unwrap());
+    assert!(!draft.rename_label(1, "x", "z").unwrap());
+    draft.set_value(4, -1.0).unwrap();
+    draft.scale(2, 10.0).unwrap();
+    draft.move_sample(0, "moved_total").unwrap();
+    assert_eq!(
+        shown(&draft),
+        [
+            "a_total counter {job=z,z=2} 2 0 []",
+            "h histogram {p=q} 45 3 [10:2,inf:3]",
+            "s summary {} 0 2 [0.5:7]",
+            "b untyped {} -1 0 []",
+            "moved_total counter {y=new} 1 0 []",
+        ]
+    );
+    // The grouping label hides the body's own label of that name.
+    assert_eq!(draft.label(1, "job"), Some("j"));
+    assert_eq!(draft.own_labels(1).collect::<Vec<_>>(), [("z", "2")]);
+}
+
+#[test]
+fn what_is_not_allowed_changes_nothing() {
+    let mut draft = draft_of(BODY);
+    let before = shown(&draft);
+    let code = |edit: Edit<bool>| edit.unwrap_err().code;
+    assert_eq!(code(draft.set_label(0, "job", "x")), Code::Value);
+    assert_eq!(code(draft.set_label(0, "9", "x")), Code::Name);
+    assert_eq!(code(draft.set_label(0, "__name__", "x")), Code::Name);
+    assert_eq!(code(draft.set_label(0, "big", &"x".repeat(65 * 1024))), Code::Limit);
+    assert_eq!(code(draft.rename_label(0, "x", "job")), Code::Value);
+    assert_eq!(draft.move_sample(0, "h").unwrap_err().code, Code::Type);
+    assert_eq!(draft.move_sample(0, "a b").unwrap_err().code, Code::Name);
+    assert_eq!(draft.set_value(2, 1.0).unwrap_err().code, Code::Type);
+    assert_eq!(draft.scale(0, -1.0).unwrap_err().code, Code::Value);
+    assert_eq!(draft.set_group_label("job", None).unwrap_err().code, Code::Value);
+    assert_eq!(draft.set_group_label("__x", Some("a")).unwrap_err().code, Code::Name);
+    assert_eq!(shown(&draft), before);
+}
+
+#[test]
+fn a_plugin_writes_and_adds_within_bounds() {
+    let mut draft = draft_of("a 1\n");
+    let long = "x".repeat(60_000);
+    let wrote = (0..100).take_while(|at| draft.set_label(0, "l", &format!("{at}{long}")).is_ok()).count();
+    assert_eq!(wrote, 17);
+    draft.begin_plugin();
+    assert!(draft.set_label(0, "l", "short").unwrap());
+    let new = NewSample { name: "n", kind: MetricType::Gauge, help: None, labels: &[], value: 1.0 };
+    let added = (0..5000).take_while(|_| draft.add(&new).is_ok()).count();
+    assert_eq!(added, 1000);
+}
+
+#[test]
+fn families_merge_copy_and_go() {
+    let mut draft = draft_of(BODY);
+    assert_eq!(draft.rename_family(0, "b").unwrap(), 3);
+    let copy = draft.copy_family(3, "c").unwrap();
+    draft.set_help(copy, Some("copied")).unwrap();
+    draft.drop_family(1);
+    assert_eq!(draft.copy_family(3, "s").unwrap_err().code, Code::Name);
+    assert_eq!(draft.rename_family(2, "b").unwrap_err().code, Code::Type);
+    assert_eq!(
+        shown(&draft),
+        [
+            "s summary {} 0 2 [0.5:7]",
+            "b untyped {x=1} 1 0 []",
+            "b untyped {x=2,job=z} 2 0 []",
+            "b untyped {} 5 0 []",
+            "c untyped {x=1} 1 0 []",
+            "c untyped {x=2,job=z} 2 0 []",
+            "c untyped {} 5 0 []",
+        ]
+    );
+}
+
+#[test]
+fn undo_takes_everything_back() {
+    let mut draft = draft_of(BODY);
+    let before = (shown(&draft), draft.grouping_key());
+    let mut snapshot = Snapshot::default();
+    draft.save(&mut snapshot);
+    draft.set_label(0, "x", "9").unwrap();
+    draft.set_label(1, "new", "1").unwrap();
+    draft.rename_label(2, "p", "r").unwrap();
+    draft.scale(2, 3.0).unwrap();
+    draft.set_value(4, 8.0).unwrap();
+    draft.drop_family(2);
+    draft.rename_family(0, "b").unwrap();
+    draft.set_help(1, Some("x")).unwrap();
+    draft.set_group_label("tenant", Some("t")).unwrap();
+    draft.set_group_label("job", Some("k")).unwrap();
+    assert_ne!(shown(&draft), before.0);
+    draft.restore(&snapshot);
+    assert_eq!((shown(&draft), draft.grouping_key()), before);
+}
+
+#[test]
+fn temporary_labels_do_not_leave_the_chain() {
+    let mut draft = draft_of("a{b=\"c\"} 1\n");
+    draft.set_label(0, "__tmp_x", "1").unwrap();
+    assert_eq!(draft.label(0, "__tmp_x"), Some("1"));
+    assert_eq!(shown(&draft), ["a untyped {b=c} 1 0 []"]);
+}
+
+#[test]
+fn rules_run_once_where_parts_cannot_be_told_apart() {
+    let mut draft = draft_of(BODY);
+    let set = rules(&[
+        &[("source_labels", "p,job"), ("regex", "q;(.*)"), ("target_label", "from"), ("replacement", "x$1")],
+        &[("source_labels", "x"), ("regex", "2"), ("action", "drop")],
+    ]);
+    assert!(set.is_blind_to_parts());
+    let counts = draft.relabel(&set, None).unwrap();
+    assert_eq!(counts, RelabelCounts { dropped: 1, splits: 0, resets: 0 });
+    assert_eq!(
+        shown(&draft),
+        [
+            "a_total counter {x=1} 1 0 []",
+            "h histogram {p=q,from=xj} 4.5 3 [1:2,inf:3]",
+            "s summary {} 0 2 [0.5:7]",
+            "b untyped {} 5 0 []",
+        ]
+    );
+}
+
+#[test]
+fn blind_or_not_the_result_is_the_same() {
+    let plain: &[(&str, &str)] = &[("source_labels", "p"), ("target_label", "copy")];
+    let seeing: &[(&str, &str)] = &[("source_labels", "le"), ("regex", "no-such"), ("action", "drop")];
+    let (mut one, mut two) = (draft_of(BODY), draft_of(BODY));
+    one.relabel(&rules(&[plain]), None).unwrap();
+    two.relabel(&rules(&[plain, seeing]), None).unwrap();
+    assert_eq!(shown(&one), shown(&two));
+}
+
+#[test]
+fn renamed_alike_a_histogram_stays_one() {
+    let mut draft = draft_of(BODY);
+    let rename: &[(&str, &str)] = &[
+        ("source_labels", "__name__"),
+        ("regex", "(h|s)(_.*|)"),
+        ("target_label", "__name__"),
+        ("replacement", "new_${1}$2"),
+    ];
+    let bucket: &[(&str, &str)] = &[("source_labels", "le"), ("regex", "1"), ("action", "drop")];
+    let counts = draft.relabel(&rules(&[rename, bucket]), None).unwrap();
+    assert_eq!(counts, RelabelCounts::default());
+    assert_eq!(
+        shown(&draft)[2..],
+        ["b untyped {} 5 0 []", "new_h histogram {p=q} 4.5 3 [inf:3]", "new_s summary {} 0 2 [0.5:7]",]
+    );
+}
+
+#[test]
+fn without_its_sum_a_histogram_falls_apart() {
+    let mut draft = draft_of(BODY);
+    let no_sum: &[(&str, &str)] = &[("source_labels", "__name__"), ("regex", ".*_sum"), ("action", "drop")];
+    let counts = draft.relabel(&rules(&[no_sum]), None).unwrap();
+    assert_eq!(counts, RelabelCounts { dropped: 0, splits: 2, resets: 0 });
+    assert_eq!(
+        shown(&draft)[2..],
+        [
+            "b untyped {} 5 0 []",
+            "h_bucket untyped {p=q,le=1} 2 0 []",
+            "h_bucket untyped {p=q,le=+Inf} 3 0 []",
+            "h_count untyped {p=q} 3 0 []",
+            "s untyped {quantile=0.5} 7 0 []",
+            "s_count untyped {} 2 0 []",
+        ]
+    );
+}
+
+#[test]
+fn grouping_labels_are_seen_but_not_changed_by_rules() {
+    let mut draft = draft_of("a 1\n");
+    let change: &[(&str, &str)] =
+        &[("source_labels", "job"), ("target_label", "job"), ("replacement", "k$1")];
+    let copy: &[(&str, &str)] = &[("source_labels", "job"), ("target_label", "was")];
+    let counts = draft.relabel(&rules(&[change, copy]), None).unwrap();
+    assert_eq!(counts.resets, 1);
+    assert_eq!(shown(&draft), ["a untyped {was=kj} 1 0 []"]);
+    assert_eq!(draft.label(0, "job"), Some("j"));
+    let nameless: &[(&str, &str)] = &[("regex", "__name__"), ("action", "labeldrop")];
+    assert_eq!(draft.relabel(&rules(&[nameless]), None).unwrap_err().code, Code::Name);
+}

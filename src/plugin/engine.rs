@@ -1,0 +1,141 @@
+//! The plugins of a process: published as a generation that is replaced whole.
+//!
+//! Reading, compiling and trying out happen on the thread that asks for it; workers look at one number
+//! per push and switch at its beginning. A reload that fails leaves everything as it was.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use super::generation::{Generation, Options, Problem};
+use super::stats::Shared;
+
+/// See the module.
+#[derive(Debug)]
+pub struct Plugins {
+    id: u64,
+    options: Options,
+    /// Number of the generation in force; read at every push.
+    number: AtomicU64,
+    current: Mutex<Arc<Generation>>,
+    shared: Mutex<HashMap<String, Arc<Shared>>>,
+    /// Held during a reload, so that two do not cross.
+    reloading: Mutex<()>,
+    reload_successful: AtomicBool,
+    /// Unix seconds.
+    reload_time: AtomicU64,
+    workers_seen: AtomicUsize,
+    pushes: AtomicU64,
+}
+
+static ENGINES: AtomicU64 = AtomicU64::new(0);
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Plugins {
+    /// Loads the plugins that `options` name.
+    ///
+    /// # Errors
+    ///
+    /// Everything that is wrong with them, unless broken ones are allowed.
+    pub fn start(options: Options) -> Result<Arc<Plugins>, Vec<Problem>> {
+        let started = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let plugins = Plugins {
+            id: ENGINES.fetch_add(1, Ordering::Relaxed),
+            number: AtomicU64::new(0),
+            current: Mutex::new(Arc::new(Generation::empty(options.names))),
+            options,
+            shared: Mutex::default(),
+            reloading: Mutex::default(),
+            reload_successful: AtomicBool::new(true),
+            reload_time: AtomicU64::new(0),
+            workers_seen: AtomicUsize::new(0),
+            // Ids need not be secret, only different from those of the run before.
+            pushes: AtomicU64::new((started.as_nanos() as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15)),
+        };
+        plugins.reload()?;
+        Ok(Arc::new(plugins))
+    }
+
+    /// Reads everything anew and publishes it; returns the generation's number. Takes as long as the
+    /// plugins take to load, so it does not belong on a worker.
+    ///
+    /// # Errors
+    ///
+    /// Everything that is wrong; the old generation stays in force.
+    pub fn reload(&self) -> Result<u64, Vec<Problem>> {
+        let _one_at_a_time = lock(&self.reloading);
+        let old = self.generation();
+        let shared = |name: &str| self.shared_of(name);
+        let generation = match Generation::build(&self.options, old.number + 1, &old, &shared) {
+            Ok(generation) => generation,
+            Err(problems) => {
+                self.reload_successful.store(false, Ordering::Relaxed);
+                for problem in &problems {
+                    tracing::error!(%problem, "plugins not reloaded");
+                }
+                return Err(problems);
+            }
+        };
+        for problem in &generation.broken {
+            tracing::error!(%problem, "plugin is off");
+        }
+        for planned in &generation.plugins {
+            for key in planned.spec.unknown_keys() {
+                tracing::warn!(plugin = planned.spec.name, key, "the plugin knows no such config key");
+            }
+        }
+        let number = generation.number;
+        tracing::info!(generation = number, plugins = generation.plugins.len(), "plugins loaded");
+        *lock(&self.current) = Arc::new(generation);
+        self.number.store(number, Ordering::Release);
+        self.reload_successful.store(true, Ordering::Relaxed);
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        self.reload_time.store(now.as_secs(), Ordering::Relaxed);
+        Ok(number)
+    }
+
+    pub(super) fn id(&self) -> u64 {
+        self.id
+    }
+
+    pub fn options(&self) -> &Options {
+        &self.options
+    }
+
+    pub(super) fn number(&self) -> u64 {
+        self.number.load(Ordering::Acquire)
+    }
+
+    /// The generation in force.
+    pub fn generation(&self) -> Arc<Generation> {
+        lock(&self.current).clone()
+    }
+
+    fn shared_of(&self, name: &str) -> Arc<Shared> {
+        lock(&self.shared).entry(name.to_owned()).or_default().clone()
+    }
+
+    /// Name and counters of every plugin there ever was, sorted by name.
+    pub fn all_shared(&self) -> Vec<(String, Arc<Shared>)> {
+        let mut all: Vec<_> = lock(&self.shared).iter().map(|(name, s)| (name.clone(), s.clone())).collect();
+        all.sort_by(|a, b| a.0.cmp(&b.0));
+        all
+    }
+
+    /// Whether the last reload worked, and when the last one that did was, in unix seconds.
+    pub fn last_reload(&self) -> (bool, u64) {
+        (self.reload_successful.load(Ordering::Relaxed), self.reload_time.load(Ordering::Relaxed))
+    }
+
+    pub(super) fn next_worker(&self) -> usize {
+        self.workers_seen.fetch_add(1, Ordering::Relaxed) % self.options.workers.max(1)
+    }
+
+    pub(super) fn next_id(&self) -> u64 {
+        self.pushes.fetch_add(1, Ordering::Relaxed)
+    }
+}

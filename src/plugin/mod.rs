@@ -1,0 +1,40 @@
+//! Plugins in Lua: rewrite, relabel, reject, before anything is stored.
+//!
+//! The contract with plugin authors is `plugins/README.md`.
+
+pub mod breaker;
+pub mod budget;
+pub mod bundled;
+pub mod cache;
+pub mod command;
+pub mod digest;
+pub mod draft;
+pub mod engine;
+pub mod expand;
+pub mod fault;
+pub mod generation;
+mod interrupt;
+mod lint;
+pub mod matcher;
+pub mod regex;
+pub mod relabel;
+pub mod schema;
+pub mod selector;
+pub mod settings;
+pub mod spec;
+pub mod stage;
+pub mod stats;
+mod transform;
+pub mod value;
+mod verdicts;
+pub mod vm;
+pub mod watch;
+mod worker;
+
+pub use engine::Plugins;
+pub use generation::{Options, Problem};
+pub use verdicts::Passed;
+pub use worker::Push;
+
+#[cfg(test)]
+mod tests;

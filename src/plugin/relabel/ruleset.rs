@@ -1,0 +1,159 @@
+//! A list of rules, run over one label set.
+
+use std::borrow::Cow;
+
+use super::labels::LabelSet;
+use super::rule::{Action, Rule};
+use crate::model::NameRules;
+use crate::plugin::digest;
+use crate::plugin::value::Value;
+
+/// Most rules in one list.
+pub const RULES_MAX: usize = 500;
+
+/// Rules in the order in which they run.
+#[derive(Clone, Debug)]
+pub struct Ruleset {
+    rules: Vec<Rule>,
+    /// Whether a rule sees the labels in order.
+    ordered: bool,
+    blind: bool,
+}
+
+impl Ruleset {
+    /// Reads a list as it stands under `metric_relabel_configs`.
+    ///
+    /// # Errors
+    ///
+    /// Prometheus would refuse a rule; the text begins with its position, counted from 1.
+    pub fn new(list: &Value, names: NameRules) -> Result<Ruleset, String> {
+        let list = list.as_list().ok_or_else(|| format!("rules are a list, not {}", list.kind()))?;
+        if list.len() > RULES_MAX {
+            return Err(format!("{} rules, at most {RULES_MAX} are allowed", list.len()));
+        }
+        let compile = |(at, rule)| Rule::new(rule, names).map_err(|text| format!("rule {}: {text}", at + 1));
+        let rules = list.iter().enumerate().map(compile).collect::<Result<Vec<Rule>, String>>()?;
+        Ok(Ruleset {
+            ordered: rules.iter().any(|rule| rule.action == Action::LabelMap),
+            blind: rules.iter().all(Rule::is_blind_to_parts),
+            rules,
+        })
+    }
+
+    pub fn len(&self) -> usize {
+        self.rules.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.rules.is_empty()
+    }
+
+    /// Whether all lines of a histogram or summary come out alike, so that running once suffices.
+    pub fn is_blind_to_parts(&self) -> bool {
+        self.blind
+    }
+
+    /// Runs all rules; false if the series is dropped.
+    pub fn run(&self, labels: &mut LabelSet<'_>) -> bool {
+        if self.ordered {
+            labels.sort();
+        }
+        self.rules.iter().all(|rule| rule.run(labels))
+    }
+}
+
+impl Rule {
+    fn run(&self, labels: &mut LabelSet<'_>) -> bool {
+        match self.action {
+            Action::Keep => return self.matcher.is_match(&self.input(labels)),
+            Action::Drop => return !self.matcher.is_match(&self.input(labels)),
+            Action::KeepEqual => return self.input(labels) == labels.get(&self.target_label),
+            Action::DropEqual => return self.input(labels) != labels.get(&self.target_label),
+            Action::Replace => self.replace(labels),
+            Action::HashMod => {
+                let shard = digest::md5_mod(self.input(labels).as_bytes(), self.modulus);
+                labels.set(&self.target_label, shard.to_string().into());
+            }
+            Action::LabelMap => self.label_map(labels),
+            Action::LabelDrop => labels.retain(|name| !self.matcher.is_match(name)),
+            Action::LabelKeep => labels.retain(|name| self.matcher.is_match(name)),
+            Action::Lowercase => {
+                let value: String = self.input(labels).chars().map(lower).collect();
+                labels.set(&self.target_label, value.into());
+            }
+            Action::Uppercase => {
+                let value: String = self.input(labels).chars().map(upper).collect();
+                labels.set(&self.target_label, value.into());
+            }
+        }
+        true
+    }
+
+    /// The values of the source labels, joined.
+    fn input<'l>(&self, labels: &'l LabelSet<'_>) -> Cow<'l, str> {
+        match &self.source_labels[..] {
+            [] => Cow::Borrowed(""),
+            [name] => Cow::Borrowed(labels.get(name)),
+            [first, rest @ ..] => {
+                let mut joined = labels.get(first).to_owned();
+                for name in rest {
+                    joined.push_str(&self.separator);
+                    joined.push_str(labels.get(name));
+                }
+                Cow::Owned(joined)
+            }
+        }
+    }
+
+    fn replace(&self, labels: &mut LabelSet<'_>) {
+        let input = self.input(labels);
+        let Some([target, value]) = self.matcher.expand(&input, [&self.target, &self.replacement]) else {
+            return;
+        };
+        if !self.names.is_label_name(&target) {
+            return;
+        }
+        labels.set(&target, value);
+    }
+
+    fn label_map(&self, labels: &mut LabelSet<'_>) {
+        let mut wanted: Vec<(String, String)> = Vec::new();
+        for (name, value) in labels.iter() {
+            if let Some([target]) = self.matcher.expand(name, [&self.replacement]) {
+                wanted.push((target.into_owned(), value.to_owned()));
+            }
+        }
+        for (name, value) in wanted {
+            labels.set(&name, value.into());
+        }
+    }
+}
+
+/// The simple lower case mapping of Unicode, which is what Go maps by.
+fn lower(char: char) -> char {
+    match char {
+        // Its full mapping is two characters.
+        '\u{130}' => 'i',
+        _ => single(char, char.to_lowercase()),
+    }
+}
+
+/// The simple upper case mapping.
+fn upper(char: char) -> char {
+    match char {
+        // Greek letters with a iota below: upper case for one letter is the title case form.
+        '\u{1f80}'..='\u{1f87}' | '\u{1f90}'..='\u{1f97}' | '\u{1fa0}'..='\u{1fa7}' => shifted(char, 8),
+        '\u{1fb3}' | '\u{1fc3}' | '\u{1ff3}' => shifted(char, 9),
+        _ => single(char, char.to_uppercase()),
+    }
+}
+
+fn shifted(char: char, by: u32) -> char {
+    char::from_u32(char as u32 + by).unwrap_or(char)
+}
+
+/// The mapped character if it is one; letters whose mapping is longer stay.
+fn single(char: char, mapped: impl ExactSizeIterator<Item = char>) -> char {
+    let mut mapped = mapped;
+    if mapped.len() == 1 { mapped.next().unwrap_or(char) } else { char }
+}

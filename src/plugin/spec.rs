@@ -1,0 +1,173 @@
+//! One configured plugin, ready to be loaded into a machine: compiled once, shared by all workers.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use super::budget::Budget;
+use super::fault::{Code, Fault};
+use super::regex::Regex;
+use super::relabel::Ruleset;
+use super::schema::Settings;
+use super::selector::Selector;
+use super::settings::OnError;
+use super::stats::Shared;
+use super::value::Value;
+use crate::model::NameRules;
+
+/// Largest source file, in bytes, and largest plugin in all.
+pub const SOURCE_BYTES_MAX: usize = 1024 * 1024;
+pub const SOURCES_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// What a plugin is made of.
+#[derive(Debug)]
+pub enum Body {
+    /// Rules from plugins.yml, without Lua.
+    Rules {
+        rules: Option<Ruleset>,
+        group: Option<Ruleset>,
+        only: Option<Selector>,
+    },
+    Lua(Program),
+}
+
+/// Compiled Lua: the plugin's file, and what it may `require`.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Program {
+    pub main: Vec<u8>,
+    pub modules: BTreeMap<String, Vec<u8>>,
+}
+
+/// Lua source before it is compiled.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Sources {
+    pub main: String,
+    pub modules: BTreeMap<String, String>,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Spec {
+    pub name: String,
+    pub body: Body,
+    /// What plugins.yml sets in place of the plugin's own choice.
+    pub on_error: Option<OnError>,
+    pub selector: Option<Arc<Selector>>,
+    pub budget: Budget,
+    pub config: Value,
+    pub names: NameRules,
+    /// Counters and metrics, which belong to the name and survive a reload.
+    pub shared: Arc<Shared>,
+    /// Equal for equal source and configuration.
+    pub fingerprint: u64,
+    /// The checked configuration, once the first machine has declared it.
+    settings: OnceLock<(Settings, Vec<String>)>,
+    compiled: Mutex<Compiled>,
+}
+
+/// Patterns compiled by the first machine and used by all.
+#[derive(Debug, Default)]
+struct Compiled {
+    regexes: HashMap<String, Arc<Regex>>,
+    regex_bytes: usize,
+    selectors: HashMap<String, Arc<Selector>>,
+}
+
+/// Bytes that the patterns of one plugin may take compiled. A pattern is booked with its size limit.
+const REGEXES_MAX: usize = 16;
+
+impl Sources {
+    /// # Errors
+    ///
+    /// E_LOAD: a source is too large or does not parse; the text names the file.
+    pub fn compile(&self, name: &str) -> Result<Program, Fault> {
+        let total: usize = self.main.len() + self.modules.values().map(String::len).sum::<usize>();
+        if total > SOURCES_BYTES_MAX {
+            return Err(Fault::new(Code::Load, format!("{total} bytes of source are over 4 MiB")));
+        }
+        let compile = |name: &str, text: &str| {
+            if text.len() > SOURCE_BYTES_MAX {
+                return Err(Fault::new(Code::Load, format!("{name} is larger than 1 MiB")));
+            }
+            // These would be called past the wrappers that put a price on them.
+            let compiler = mlua::chunk::Compiler::new()
+                .set_optimization_level(1)
+                .set_debug_level(1)
+                .set_disabled_builtins(["tonumber", "unpack", "table.unpack"]);
+            compiler.compile(text).map_err(|error| {
+                let text = Fault::from_lua(&error).text;
+                Fault::new(Code::Load, format!("{name}:{}", text.trim_start_matches(':')))
+            })
+        };
+        let modules = self.modules.iter().map(|(name, text)| Ok((name.clone(), compile(name, text)?)));
+        Ok(Program { main: compile(name, &self.main)?, modules: modules.collect::<Result<_, Fault>>()? })
+    }
+}
+
+impl Spec {
+    pub fn new(name: impl Into<String>, body: Body, names: NameRules, shared: Arc<Shared>) -> Spec {
+        Spec {
+            name: name.into(),
+            body,
+            on_error: None,
+            selector: None,
+            budget: Budget::default(),
+            config: Value::Null,
+            names,
+            shared,
+            fingerprint: 0,
+            settings: OnceLock::new(),
+            compiled: Mutex::default(),
+        }
+    }
+
+    /// The configuration checked against `declared`, and the keys that are not declared.
+    ///
+    /// # Errors
+    ///
+    /// See [`schema::check`](super::schema::check).
+    pub fn settings(&self, declared: &Value) -> Result<&(Settings, Vec<String>), Fault> {
+        if self.settings.get().is_none() {
+            let checked = super::schema::check(declared, &self.config, self.names)?;
+            // Another worker may have been first; its result is the same.
+            let _ = self.settings.set(checked);
+        }
+        Ok(self.settings.get().expect("set above"))
+    }
+
+    /// The keys of the configuration that the plugin does not declare, known once it was loaded.
+    pub fn unknown_keys(&self) -> &[String] {
+        self.settings.get().map_or(&[], |(_, unknown)| unknown)
+    }
+
+    /// # Errors
+    ///
+    /// E_VALUE: the pattern is not valid; E_LIMIT: the plugin has too many.
+    pub fn regex(&self, pattern: &str) -> Result<Arc<Regex>, Fault> {
+        let mut compiled = self.compiled.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(found) = compiled.regexes.get(pattern) {
+            return Ok(found.clone());
+        }
+        let regex = Arc::new(Regex::new(pattern).map_err(|text| Fault::new(Code::Value, text))?);
+        compiled.regex_bytes += regex.compiled_bytes_at_most();
+        if compiled.regex_bytes > REGEXES_MAX * super::regex::COMPILED_BYTES_MAX {
+            return Err(Fault::new(Code::Limit, "the patterns of this plugin take more than 16 MiB"));
+        }
+        compiled.regexes.insert(pattern.to_owned(), regex.clone());
+        Ok(regex)
+    }
+
+    /// # Errors
+    ///
+    /// E_VALUE: the text is no selector.
+    pub fn compile_selector(&self, text: &str) -> Result<Arc<Selector>, Fault> {
+        let mut compiled = self.compiled.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(found) = compiled.selectors.get(text) {
+            return Ok(found.clone());
+        }
+        let selector = Arc::new(Selector::new(text).map_err(|text| Fault::new(Code::Value, text))?);
+        if compiled.selectors.len() < 1024 {
+            compiled.selectors.insert(text.to_owned(), selector.clone());
+        }
+        Ok(selector)
+    }
+}

@@ -1,0 +1,140 @@
+//! The engine through its own door: plugins from a folder, pushes through the gateway.
+
+mod bundled;
+mod hooks;
+mod hostile;
+mod reload;
+mod same;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::{Options, Passed, Plugins, Problem};
+use crate::clock::Now;
+use crate::gateway::{Gateway, Mode, Settings};
+use crate::model::{GroupingKey, NameRules, Refusal, RequestFacts};
+use crate::store::view::{GroupView, ValueView};
+use crate::telemetry::Telemetry;
+
+/// A folder that is removed with its test.
+pub struct Folder(PathBuf);
+
+impl Folder {
+    pub fn new(files: &[(&str, &str)]) -> Folder {
+        static COUNT: AtomicU64 = AtomicU64::new(0);
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let path = std::env::temp_dir().join(format!("floodway-plugins-{}-{number}", std::process::id()));
+        fs::create_dir_all(&path).unwrap();
+        let folder = Folder(path);
+        files.iter().for_each(|(name, text)| folder.write(name, text));
+        folder
+    }
+
+    pub fn write(&self, name: &str, text: &str) {
+        let path = self.0.join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+pub fn options(folder: &Folder) -> Options {
+    Options {
+        dir: Some(folder.path().to_owned()),
+        config: None,
+        allow_broken: false,
+        time_max: Duration::from_millis(50),
+        names: NameRules::Legacy,
+        workers: 1,
+    }
+}
+
+/// A gateway with the plugins of a folder.
+pub struct Rig {
+    pub gateway: Gateway,
+    pub plugins: Arc<Plugins>,
+    pub folder: Folder,
+}
+
+pub fn plain_gateway() -> Gateway {
+    Gateway::new(Settings::default(), Arc::new(Telemetry::new(1))).unwrap()
+}
+
+impl Rig {
+    pub fn new(files: &[(&str, &str)]) -> Rig {
+        Rig::try_new(files).unwrap_or_else(|problems| {
+            panic!("{}", problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))
+        })
+    }
+
+    pub fn try_new(files: &[(&str, &str)]) -> Result<Rig, Vec<Problem>> {
+        let folder = Folder::new(files);
+        let plugins = Plugins::start(options(&folder))?;
+        let gateway = plain_gateway().with_plugins(plugins.clone());
+        Ok(Rig { gateway, plugins, folder })
+    }
+
+    /// One plugin `p` of these members.
+    pub fn of(members: &str) -> Rig {
+        Rig::new(&[("p.lua", &format!("return {{ api = 1, {members} }}"))])
+    }
+
+    pub fn push(&self, body: &str) -> Result<Passed, Refusal> {
+        self.push_to(&GroupingKey::new("j", []), body)
+    }
+
+    pub fn push_to(&self, key: &GroupingKey, body: &str) -> Result<Passed, Refusal> {
+        let facts = RequestFacts { method: "PUT", ..RequestFacts::default() };
+        let body = Bytes::copy_from_slice(body.as_bytes());
+        self.gateway.push_with(Mode::ReplaceGroup, key, facts, &body, Now::read())
+    }
+
+    /// Header of the refusal.
+    pub fn code_of(&self, body: &str) -> String {
+        let refusal = self.push(body).unwrap_err();
+        header(&refusal, "X-Push-Code").to_owned()
+    }
+
+    pub fn stored(&self) -> Vec<String> {
+        stored(&self.gateway)
+    }
+}
+
+pub fn header<'r>(refusal: &'r Refusal, name: &str) -> &'r str {
+    refusal.headers.iter().find(|header| header.0 == name).map_or("", |header| header.1.as_str())
+}
+
+/// Everything stored but the push times, one line per series.
+pub fn stored(gateway: &Gateway) -> Vec<String> {
+    gateway.groups().iter().flat_map(lines).collect()
+}
+
+fn lines(group: &GroupView) -> Vec<String> {
+    let mut out = Vec::new();
+    for family in group.families() {
+        for series in family.series() {
+            let mut labels: Vec<_> = series.labels.iter().map(|(n, v)| format!("{n}={v:?}")).collect();
+            labels.sort();
+            let value = match &series.value {
+                ValueView::Plain(value) => value.to_string(),
+                other => format!("{other:?}"),
+            };
+            out.push(format!("{}{{{}}} {value}", family.name, labels.join(",")));
+        }
+    }
+    out
+}

@@ -1,0 +1,270 @@
+//! One plugin's hooks over the push on stage.
+
+use std::sync::atomic::Ordering;
+
+use super::cache::{Remembered, SeriesCache};
+use super::draft::Draft;
+use super::fault::{Code, Fault};
+use super::selector::Selector;
+use super::spec::Spec;
+use super::stage::Stage;
+use super::stats::bump;
+use super::vm::{Hook, Place, ResultField, Verdict, Vm, verdict};
+
+/// A verdict that ends the chain, if one was given.
+pub type Ended = Result<Option<Verdict>, Fault>;
+
+/// Reject and discard end everything; a drop is for the caller; keep goes on.
+fn ends(verdict: Verdict, may_drop: bool, may_discard: bool) -> Result<Option<Verdict>, Fault> {
+    match verdict {
+        Verdict::Keep => Ok(None),
+        Verdict::Drop if may_drop => Ok(Some(Verdict::Drop)),
+        Verdict::Discard(_) if !may_discard => Err(Fault::new(Code::Return, "this hook cannot discard")),
+        Verdict::Drop => Err(Fault::new(Code::Return, "this hook cannot drop")),
+        other => Ok(Some(other)),
+    }
+}
+
+/// Runs the hooks of a list whose selector matches, each on what the one before left.
+fn run(
+    vm: &Vm,
+    place: Place,
+    hooks: &[Hook],
+    matches: impl Fn(&Selector) -> bool,
+    arguments: impl Fn() -> (mlua::AnyUserData, Option<mlua::AnyUserData>),
+    may_drop: bool,
+) -> Ended {
+    let may_discard = matches!(place, Place::Request | Place::Push);
+    for hook in hooks {
+        if hook.selector.as_ref().is_some_and(|selector| !matches(selector)) {
+            continue;
+        }
+        let returned = vm.call(place, &hook.function, arguments());
+        vm.end_hook();
+        if let Some(end) = ends(verdict(&returned?)?, may_drop, may_discard)? {
+            return Ok(Some(end));
+        }
+    }
+    Ok(None)
+}
+
+pub fn request(vm: &Vm, stage: &Stage) -> Ended {
+    let matches = |selector: &Selector| selector.matches(&stage.draft.borrow().group_view());
+    run(vm, Place::Request, &vm.manifest.on_request, matches, || (vm.push_handle(), None), false)
+}
+
+pub fn commit(vm: &Vm, stage: &Stage) -> Ended {
+    let matches = |selector: &Selector| selector.matches(&stage.draft.borrow().group_view());
+    run(vm, Place::Commit, &vm.manifest.on_commit, matches, || (vm.push_handle(), None), false)
+}
+
+/// Tells `on_result` what became of the push; what it returns means nothing.
+///
+/// # Errors
+///
+/// Whatever the script does wrong.
+pub fn result(vm: &Vm, fields: &[(&str, ResultField<'_>)]) -> Result<(), Fault> {
+    for hook in &vm.manifest.on_result {
+        let table = vm.table(fields)?;
+        let returned = vm.call(Place::Result, &hook.function, (table, vm.push_handle()));
+        vm.end_hook();
+        returned?;
+    }
+    Ok(())
+}
+
+/// Phase T of one plugin: rules, then the push, its families and their samples.
+pub fn transform(vm: &Vm, spec: &Spec, stage: &Stage, cache: &mut SeriesCache) -> Ended {
+    let manifest = &vm.manifest;
+    if let Some(handle) = &manifest.relabel {
+        let counts = stage.draft.borrow_mut().relabel(&handle.rules, handle.only.as_deref())?;
+        bump(&spec.shared.counts.splits, counts.splits as u64);
+        bump(&spec.shared.counts.group_label_resets, counts.resets as u64);
+    }
+    let (families, samples) = {
+        let draft = stage.draft.borrow();
+        (draft.families().len() as u32, draft.samples().len() as u32)
+    };
+    let on_group = |selector: &Selector| selector.matches(&stage.draft.borrow().group_view());
+    if let Some(end) = run(vm, Place::Push, &manifest.on_push, on_group, || (vm.push_handle(), None), false)?
+    {
+        return Ok(Some(end));
+    }
+    let per_sample = !manifest.on_series.is_empty() || !manifest.on_sample.is_empty();
+    if manifest.on_family.is_empty() && !per_sample {
+        return Ok(None);
+    }
+    // What the plugin moves from here on is not visited again, so the way is fixed now.
+    let mut members: Vec<u32> = {
+        let draft = stage.draft.borrow();
+        (0..samples).filter(|sample| !draft.sample(*sample).dropped).collect()
+    };
+    members.sort_by_key(|sample| stage.draft.borrow().sample(*sample).family);
+    let mut walk = Walk { vm, spec, stage, cache, key: Vec::new() };
+    let mut at = 0;
+    while at < members.len() {
+        let family = stage.draft.borrow().sample(members[at]).family;
+        let here = |sample: &u32| stage.draft.borrow().sample(*sample).family == family;
+        let end = at + members[at..].iter().take_while(|sample| here(sample)).count();
+        if family < families
+            && let Some(end) = walk.family(family, &members[at..end])?
+        {
+            return Ok(Some(end));
+        }
+        at = end;
+    }
+    Ok(None)
+}
+
+struct Walk<'w> {
+    vm: &'w Vm,
+    spec: &'w Spec,
+    stage: &'w Stage,
+    cache: &'w mut SeriesCache,
+    key: Vec<u8>,
+}
+
+impl Walk<'_> {
+    fn family(&mut self, family: u32, members: &[u32]) -> Ended {
+        let (vm, stage, manifest) = (self.vm, self.stage, &self.vm.manifest);
+        if !manifest.on_family.is_empty() {
+            let matches = |selector: &Selector| {
+                let draft = stage.draft.borrow();
+                members.iter().any(|sample| selector.matches(&draft.view(*sample)))
+            };
+            let arguments = || (vm.family_handle(family), Some(vm.push_handle()));
+            match run(vm, Place::Family, &manifest.on_family, matches, arguments, true)? {
+                Some(Verdict::Drop) => {
+                    members.iter().for_each(|sample| stage.draft.borrow_mut().drop_sample(*sample));
+                    return Ok(None);
+                }
+                Some(end) => return Ok(Some(end)),
+                None => {}
+            }
+        }
+        for sample in members {
+            if !manifest.on_series.is_empty()
+                && !self.is_dropped(*sample)
+                && let Some(end) = self.series(*sample)?
+            {
+                return Ok(Some(end));
+            }
+            if manifest.on_sample.is_empty() || self.is_dropped(*sample) {
+                continue;
+            }
+            let matches = |selector: &Selector| selector.matches(&stage.draft.borrow().view(*sample));
+            let arguments = || (vm.sample_handle(*sample), Some(vm.push_handle()));
+            match run(vm, Place::Sample, &manifest.on_sample, matches, arguments, true)? {
+                Some(Verdict::Drop) => stage.draft.borrow_mut().drop_sample(*sample),
+                Some(end) => return Ok(Some(end)),
+                None => {}
+            }
+        }
+        Ok(None)
+    }
+
+    fn is_dropped(&self, sample: u32) -> bool {
+        self.stage.draft.borrow().sample(sample).dropped
+    }
+
+    /// `on_series`, or what it is known to do.
+    fn series(&mut self, sample: u32) -> Ended {
+        let counts = &self.spec.shared.counts;
+        if self.cache.is_off() {
+            return self.call_series(sample);
+        }
+        self.key.clear();
+        write_key(&mut self.key, &self.stage.draft.borrow(), sample);
+        if let Some(known) = self.cache.get(&self.key) {
+            bump(&counts.cache_hits, 1);
+            apply(&mut self.stage.draft.borrow_mut(), sample, known)?;
+            return Ok(None);
+        }
+        counts.cache_misses.fetch_add(1, Ordering::Relaxed);
+        let before = Seen::of(&self.stage.draft.borrow(), sample);
+        let ended = self.call_series(sample)?;
+        if ended.is_none() {
+            let known = before.compare(&self.stage.draft.borrow(), sample);
+            self.cache.put(&self.key, known);
+        }
+        Ok(ended)
+    }
+
+    fn call_series(&mut self, sample: u32) -> Ended {
+        let (vm, stage) = (self.vm, self.stage);
+        let matches = |selector: &Selector| selector.matches(&stage.draft.borrow().view(sample));
+        let arguments = || (vm.sample_handle(sample), None);
+        match run(vm, Place::Series, &vm.manifest.on_series, matches, arguments, true)? {
+            Some(Verdict::Drop) => {
+                stage.draft.borrow_mut().drop_sample(sample);
+                Ok(None)
+            }
+            other => Ok(other),
+        }
+    }
+}
+
+/// Everything that `on_series` may look at. The pieces end with a byte that UTF-8 does not have.
+fn write_key(key: &mut Vec<u8>, draft: &Draft, sample: u32) {
+    let mut piece = |text: &str| {
+        key.extend_from_slice(text.as_bytes());
+        key.push(0xff);
+    };
+    for (name, value) in draft.group() {
+        piece(name);
+        piece(value);
+    }
+    piece("");
+    let family = draft.family(draft.sample(sample).family);
+    piece(draft.text(family.name));
+    piece(family.help.map_or("", |help| draft.text(help)));
+    for (name, value) in draft.own_labels(sample) {
+        piece(name);
+        piece(value);
+    }
+    let data = draft.sample(sample);
+    let native = family.kind.has_buckets() && data.has_detail() && data.parts.is_empty();
+    key.extend_from_slice(&[family.kind as u8, u8::from(family.help.is_some()), u8::from(native)]);
+}
+
+/// A series before its hook ran.
+struct Seen {
+    name: Box<str>,
+    labels: Box<[(Box<str>, Box<str>)]>,
+}
+
+impl Seen {
+    fn of(draft: &Draft, sample: u32) -> Seen {
+        let name = draft.family_name(draft.sample(sample).family).into();
+        Seen { name, labels: draft.own_labels(sample).map(|(n, v)| (n.into(), v.into())).collect() }
+    }
+
+    fn compare(self, draft: &Draft, sample: u32) -> Remembered {
+        if draft.sample(sample).dropped {
+            return Remembered::Dropped;
+        }
+        let now = Seen::of(draft, sample);
+        if now.name == self.name && now.labels == self.labels {
+            return Remembered::Same;
+        }
+        let name = (now.name != self.name).then_some(now.name);
+        Remembered::Changed { name, labels: now.labels }
+    }
+}
+
+fn apply(draft: &mut Draft, sample: u32, known: &Remembered) -> Result<(), Fault> {
+    match known {
+        Remembered::Same => Ok(()),
+        Remembered::Dropped => {
+            draft.drop_sample(sample);
+            Ok(())
+        }
+        Remembered::Changed { name, labels } => {
+            draft.replace_labels(sample, labels.iter().map(|(name, value)| (&**name, &**value)))?;
+            match name {
+                Some(name) => draft.move_sample(sample, name),
+                None => Ok(()),
+            }
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! What the pusher is told when a plugin ends a push.
+//!
+//! Texts of scripts never reach the pusher, except the reason of a deliberate `gate.reject`.
+
+use std::time::Duration;
+
+use super::budget::Used;
+use super::fault::{Code, Fault};
+use super::vm::Reject;
+use super::worker::{BREAKER_OPEN, BREAKER_SECONDS};
+use crate::model::{Reason, Refusal};
+
+/// How the chain ended before the store.
+pub(super) enum Outcome {
+    Refused(Refusal),
+    /// Nothing is stored, and the pusher is told that all is well.
+    Discarded,
+}
+
+/// A push that was not refused.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Passed {
+    /// Plugins that failed and were left out, for the header `X-Push-Skipped`.
+    pub skipped: Vec<String>,
+    /// False if a plugin discarded the push.
+    pub stored: bool,
+}
+
+impl Passed {
+    /// The headers that the answer carries.
+    pub fn headers(&self) -> Vec<(&'static str, String)> {
+        self.skipped.iter().map(|plugin| ("X-Push-Skipped", plugin.clone())).collect()
+    }
+}
+
+fn headers(plugin: &str, code: &str, id: &str) -> Vec<(&'static str, String)> {
+    vec![("X-Push-Plugin", plugin.to_owned()), ("X-Push-Code", code.to_owned()), ("X-Push-Id", id.to_owned())]
+}
+
+/// A refusal that a script made.
+pub(super) fn refused_by_plugin(plugin: &str, reject: Reject, id: &str) -> Refusal {
+    let mut headers = headers(plugin, &reject.code, id);
+    if let Some(seconds) = reject.retry_after {
+        headers.push(("Retry-After", seconds.to_string()));
+    }
+    if let Some(challenge) = reject.www_authenticate {
+        headers.push(("WWW-Authenticate", challenge));
+    }
+    Refusal {
+        reason: Reason::Plugin { status: reject.status, mark_failed: reject.mark_failed },
+        text: format!("push rejected by plugin {plugin}: {}", reject.reason),
+        headers,
+    }
+}
+
+/// A refusal because a plugin failed.
+pub(super) fn refused_by_fault(plugin: &str, fault: &Fault, used: Used, id: &str) -> Refusal {
+    let breaker = fault.code == Code::Limit && fault.text == BREAKER_OPEN;
+    let (status, code, wait, what) = match fault.code {
+        _ if breaker => {
+            (503, "breaker", Some(BREAKER_SECONDS), "rests after it broke its budget repeatedly".to_owned())
+        }
+        Code::Budget => {
+            let text = format!("used up its time budget ({:.1} ms)", millis(used.time));
+            (503, "budget", Some(1), text)
+        }
+        Code::Memory => (503, "memory", Some(1), "used up its memory".to_owned()),
+        _ => (500, "error", None, format!("failed ({})", fault.code.name())),
+    };
+    let mut headers = headers(plugin, code, id);
+    if let Some(seconds) = wait {
+        headers.push(("Retry-After", seconds.to_string()));
+    }
+    Refusal {
+        reason: Reason::Plugin { status, mark_failed: false },
+        text: format!("push rejected: plugin {plugin} {what}; nothing was stored; id {id}"),
+        headers,
+    }
+}
+
+fn millis(time: Duration) -> f64 {
+    time.as_secs_f64() * 1e3
+}

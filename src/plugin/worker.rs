@@ -1,0 +1,552 @@
+//! One worker's copy of the plugins: a machine for each, made when first needed, dropped whole.
+//!
+//! A push runs from beginning to end on the generation it began with; the next push looks whether a
+//! newer one was published.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::breaker::{Breaker, REST};
+use super::budget::{self, Allowance, Used};
+use super::cache::SeriesCache;
+use super::draft::{Received, Snapshot};
+use super::engine::Plugins;
+use super::fault::{Code, Fault};
+use super::generation::{Generation, Planned};
+use super::settings::OnError;
+use super::spec::Body;
+use super::stage::Stage;
+use super::stats::bump;
+use super::transform::{self, Ended};
+use super::verdicts::{Outcome, Passed, refused_by_fault, refused_by_plugin};
+use super::vm::{Health, ResultField, Verdict, Vm, one_line};
+use crate::clock::Now;
+use crate::model::{Families, GroupingKey, Reason, Refusal, RequestFacts};
+
+/// Pause before a machine that failed to load is tried again.
+const LOAD_RETRY: Duration = Duration::from_secs(1);
+
+/// One plugin on this worker.
+struct Slot {
+    planned: Planned,
+    vm: Option<Vm>,
+    failed_load: Option<(Fault, Instant)>,
+    breaker: Breaker,
+    cache: SeriesCache,
+    /// Whether it takes part in the push on stage.
+    active: bool,
+    used: Used,
+    /// The grouping key before its `on_request`, if that changed it.
+    undo_group: Option<GroupingKey>,
+    /// The same after it.
+    group_after: Option<GroupingKey>,
+    memory_error: bool,
+}
+
+pub(super) struct Worker {
+    pub engine: u64,
+    generation: Arc<Generation>,
+    stage: Rc<Stage>,
+    slots: Vec<Slot>,
+    snapshot: Snapshot,
+    spare: Families<'static>,
+}
+
+thread_local! {
+    /// The plugins of the engines that ran on this thread: one, but in tests.
+    static WORKERS: RefCell<Vec<Worker>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Engines that a thread remembers.
+const ENGINES_MAX: usize = 4;
+
+/// A push on its way, as the gateway hands it in.
+pub struct Push<'p, P, S, F> {
+    pub key: &'p GroupingKey,
+    pub facts: RequestFacts,
+    pub body: &'p [u8],
+    pub now: Now,
+    /// Reads the body and hands its families over. The key is the one they will be stored under.
+    pub parse: P,
+    /// Stores the families under the key.
+    pub store: S,
+    /// Notes on the group of the key, if it exists, that the push failed.
+    pub mark_failed: F,
+}
+
+impl Plugins {
+    /// Runs a push through all plugins, between `parse` and `store`.
+    ///
+    /// # Errors
+    ///
+    /// A plugin refuses the push, or `parse` or `store` does. Nothing is stored then.
+    pub fn push<P, S, F>(&self, push: Push<'_, P, S, F>) -> Result<Passed, Refusal>
+    where
+        P: FnOnce(&GroupingKey, &mut dyn FnMut(&Families<'_>)) -> Result<(), Refusal>,
+        S: FnOnce(&GroupingKey, &Families<'_>) -> Result<(), Refusal>,
+        F: FnOnce(&GroupingKey),
+    {
+        let mut worker = self.take_worker();
+        let outcome = worker.push(push);
+        put_back(worker);
+        outcome
+    }
+
+    /// Runs the hooks of a delete, which `delete` then does under the key they left.
+    ///
+    /// # Errors
+    ///
+    /// A plugin refuses it.
+    pub fn delete<T>(
+        &self,
+        key: &GroupingKey,
+        facts: RequestFacts,
+        now: Now,
+        delete: impl FnOnce(&GroupingKey) -> T,
+    ) -> Result<(Option<T>, Passed), Refusal> {
+        let mut worker = self.take_worker();
+        let outcome = worker.delete(key, facts, now, delete);
+        put_back(worker);
+        outcome
+    }
+
+    /// Whether a plugin reads the request header `name` (in lower case).
+    pub fn wants_header(&self, name: &str) -> bool {
+        let worker = self.take_worker();
+        let wanted = worker.generation.wants_header(name);
+        put_back(worker);
+        wanted
+    }
+
+    /// This thread's worker, on the newest generation.
+    pub(super) fn take_worker(&self) -> Worker {
+        let found = WORKERS.with_borrow_mut(|workers| {
+            let at = workers.iter().position(|worker| worker.engine == self.id())?;
+            Some(workers.swap_remove(at))
+        });
+        let mut worker = found.unwrap_or_else(|| {
+            let index = self.next_worker();
+            let names = self.options().names;
+            Worker {
+                engine: self.id(),
+                generation: Arc::new(Generation::empty(names)),
+                stage: Rc::new(Stage::new(names, index, self.options().workers)),
+                slots: Vec::new(),
+                snapshot: Snapshot::default(),
+                spare: Families::default(),
+            }
+        });
+        if worker.generation.number != self.number() {
+            worker.switch_to(self.generation());
+        }
+        worker.stage.id.set(self.next_id());
+        worker
+    }
+}
+
+/// A worker that is not put back, as after a panic, is made anew.
+fn put_back(worker: Worker) {
+    WORKERS.with_borrow_mut(|workers| {
+        if workers.len() >= ENGINES_MAX {
+            workers.remove(0);
+        }
+        workers.push(worker);
+    });
+}
+
+impl Worker {
+    fn switch_to(&mut self, generation: Arc<Generation>) {
+        let mut old: Vec<Slot> = std::mem::take(&mut self.slots);
+        for planned in &generation.plugins {
+            let same = old.iter().position(|slot| Arc::ptr_eq(&slot.planned.spec, &planned.spec));
+            let mut slot = match same {
+                Some(at) => old.swap_remove(at),
+                None => Slot::new(planned.clone()),
+            };
+            slot.cache = SeriesCache::new(generation.series_cache);
+            self.slots.push(slot);
+        }
+        for slot in &old {
+            if let Some(vm) = &slot.vm {
+                vm.shut_down("reload");
+            }
+        }
+        self.generation = generation;
+    }
+
+    fn begin(&mut self, key: &GroupingKey, facts: RequestFacts, now: Now) {
+        let stage = &self.stage;
+        stage.draft.borrow_mut().clear(self.generation.names, key);
+        *stage.request.borrow_mut() = facts;
+        *stage.received.borrow_mut() = key.clone();
+        stage.now.set(now.wall);
+        let draft = stage.draft.borrow();
+        for slot in &mut self.slots {
+            let selector = slot.planned.about.selector.as_ref();
+            slot.active = selector.is_none_or(|selector| selector.matches(&draft.group_view()));
+            slot.used = Used::default();
+            (slot.undo_group, slot.group_after) = (None, None);
+            if let Some(vm) = &slot.vm {
+                vm.begin();
+            }
+        }
+    }
+
+    fn push<P, S, F>(&mut self, push: Push<'_, P, S, F>) -> Result<Passed, Refusal>
+    where
+        P: FnOnce(&GroupingKey, &mut dyn FnMut(&Families<'_>)) -> Result<(), Refusal>,
+        S: FnOnce(&GroupingKey, &Families<'_>) -> Result<(), Refusal>,
+        F: FnOnce(&GroupingKey),
+    {
+        self.begin(push.key, push.facts, push.now);
+        let mut passed = Passed::default();
+        let mut outcome = self.phase_request(&mut passed);
+        if outcome.is_none() {
+            let key = self.stage.draft.borrow().grouping_key();
+            let body = push.body;
+            let draft = &self.stage.draft;
+            let mut load = |families: &Families<'_>| {
+                draft.borrow_mut().load(&Received { families, body });
+            };
+            if let Err(refusal) = (push.parse)(&key, &mut load) {
+                outcome = Some(Outcome::Refused(refusal));
+            }
+        }
+        outcome =
+            outcome.or_else(|| self.phase_transform(&mut passed)).or_else(|| self.phase_commit(&mut passed));
+        let result = match outcome {
+            Some(Outcome::Refused(refusal)) => {
+                if matches!(refusal.reason, Reason::Plugin { mark_failed: true, .. }) {
+                    (push.mark_failed)(&self.stage.draft.borrow().grouping_key());
+                }
+                Err(refusal)
+            }
+            Some(Outcome::Discarded) => Ok(()),
+            None => {
+                let draft = self.stage.draft.borrow();
+                let key = draft.grouping_key();
+                let families = draft.families_into(std::mem::take(&mut self.spare));
+                let stored = (push.store)(&key, &families);
+                self.spare = families.recycle();
+                passed.stored = stored.is_ok();
+                stored
+            }
+        };
+        self.phase_result(&result, &passed);
+        self.end();
+        result.map(|()| passed)
+    }
+
+    fn delete<T>(
+        &mut self,
+        key: &GroupingKey,
+        facts: RequestFacts,
+        now: Now,
+        delete: impl FnOnce(&GroupingKey) -> T,
+    ) -> Result<(Option<T>, Passed), Refusal> {
+        self.begin(key, facts, now);
+        let mut passed = Passed::default();
+        let result = match self.phase_request(&mut passed) {
+            Some(Outcome::Refused(refusal)) => Err(refusal),
+            Some(Outcome::Discarded) => Ok(None),
+            None => {
+                let key = self.stage.draft.borrow().grouping_key();
+                passed.stored = true;
+                Ok(Some(delete(&key)))
+            }
+        };
+        let told = result.as_ref().map(|_| ()).map_err(Clone::clone);
+        self.phase_result(&told, &passed);
+        self.end();
+        result.map(|deleted| (deleted, passed))
+    }
+
+    /// Runs one phase of every active plugin, in order, until one ends the chain.
+    fn phase(
+        &mut self,
+        passed: &mut Passed,
+        takes_part: impl Fn(&Slot) -> bool,
+        mut run: impl FnMut(&mut Slot, &Rc<Stage>) -> Ended,
+    ) -> Option<Outcome> {
+        for at in 0..self.slots.len() {
+            let slot = &mut self.slots[at];
+            if !slot.active || !takes_part(slot) {
+                continue;
+            }
+            let pass = slot.planned.about.on_error == OnError::Pass;
+            if pass {
+                self.stage.draft.borrow().save(&mut self.snapshot);
+            }
+            let dropped = self.stage.draft.borrow().dropped();
+            let ended = slot.guarded(&self.stage, &self.generation, &mut run);
+            let counts = &slot.planned.spec.shared.counts;
+            match ended {
+                Ok(None) | Ok(Some(Verdict::Keep | Verdict::Drop)) => {
+                    let now_dropped = self.stage.draft.borrow().dropped();
+                    bump(&counts.series_dropped, now_dropped.saturating_sub(dropped) as u64);
+                }
+                Ok(Some(Verdict::Reject(reject))) => {
+                    bump(&counts.rejects, 1);
+                    let id = self.stage.id_text();
+                    return Some(Outcome::Refused(refused_by_plugin(&slot.planned.spec.name, reject, &id)));
+                }
+                Ok(Some(Verdict::Discard(_))) => {
+                    bump(&counts.discards, 1);
+                    return Some(Outcome::Discarded);
+                }
+                Err(fault) => {
+                    counts.count_error(fault.code);
+                    let (name, id) = (&slot.planned.spec.name, self.stage.id_text());
+                    let text = one_line(&fault.text, 2048);
+                    tracing::error!(plugin = name, id, code = fault.code.name(), "{text}");
+                    if !pass {
+                        return Some(Outcome::Refused(refused_by_fault(name, &fault, slot.used, &id)));
+                    }
+                    bump(&counts.skipped, 1);
+                    let mut draft = self.stage.draft.borrow_mut();
+                    draft.restore(&self.snapshot);
+                    if let Some((before, after)) = slot.undo_group.take().zip(slot.group_after.take()) {
+                        draft.undo_group(&before, &after);
+                    }
+                    slot.active = false;
+                    passed.skipped.push(name.clone());
+                }
+            }
+        }
+        None
+    }
+
+    fn phase_request(&mut self, passed: &mut Passed) -> Option<Outcome> {
+        let takes_part = |slot: &Slot| match &slot.planned.spec.body {
+            Body::Rules { group, .. } => group.is_some(),
+            Body::Lua(_) => slot.planned.about.hooks.contains(&"on_request"),
+        };
+        self.phase(passed, takes_part, |slot, stage| {
+            let before = stage.draft.borrow().grouping_key();
+            let ended = slot.request(stage);
+            let after = stage.draft.borrow().grouping_key();
+            if before != after {
+                (slot.undo_group, slot.group_after) = (Some(before), Some(after));
+            }
+            ended
+        })
+    }
+
+    fn phase_transform(&mut self, passed: &mut Passed) -> Option<Outcome> {
+        const HOOKS: [&str; 5] = ["relabel", "on_push", "on_family", "on_series", "on_sample"];
+        let takes_part = |slot: &Slot| slot.planned.about.hooks.iter().any(|hook| HOOKS.contains(hook));
+        self.phase(passed, takes_part, |slot, stage| slot.transform(stage))
+    }
+
+    fn phase_commit(&mut self, passed: &mut Passed) -> Option<Outcome> {
+        let takes_part = |slot: &Slot| slot.planned.about.hooks.contains(&"on_commit");
+        self.phase(passed, takes_part, |slot, stage| match &slot.vm {
+            Some(vm) => transform::commit(vm, stage),
+            None => Ok(None),
+        })
+    }
+
+    /// Tells the plugins what became of the push. Their faults change nothing any more.
+    fn phase_result(&mut self, result: &Result<(), Refusal>, passed: &Passed) {
+        let draft = self.stage.draft.borrow();
+        let (dropped, n_series) = (draft.dropped() as f64, draft.n_series() as f64);
+        drop(draft);
+        let time: f64 = self.slots.iter().map(|slot| slot.used.time.as_secs_f64()).sum();
+        for slot in &mut self.slots {
+            let (true, Some(vm)) = (slot.active, &slot.vm) else { continue };
+            if vm.manifest.on_result.is_empty() {
+                continue;
+            }
+            let refusal = result.as_ref().err();
+            let mut fields = vec![
+                ("status", ResultField::Number(f64::from(status_of(refusal)))),
+                ("stored", ResultField::Bool(passed.stored)),
+                ("n_series", ResultField::Number(n_series)),
+                ("dropped", ResultField::Number(dropped)),
+                ("time", ResultField::Number(time)),
+            ];
+            if let Some(refusal) = refusal {
+                fields.push(("reason", ResultField::Text(&refusal.text)));
+                let header = |name: &str| refusal.headers.iter().find(|header| header.0 == name);
+                if let Some((_, plugin)) = header("X-Push-Plugin") {
+                    fields.push(("plugin", ResultField::Text(plugin)));
+                }
+                if let Some((_, code)) = header("X-Push-Code") {
+                    fields.push(("code", ResultField::Text(code)));
+                }
+            }
+            budget::arm(Allowance::ASIDE);
+            let told = transform::result(vm, &fields);
+            budget::disarm();
+            vm.end_hook();
+            if let Err(fault) = told {
+                slot.planned.spec.shared.counts.count_error(fault.code);
+                tracing::error!(plugin = slot.planned.spec.name, %fault, "on_result failed");
+            }
+        }
+    }
+
+    /// Collects garbage and replaces machines that are beyond it.
+    fn end(&mut self) {
+        for slot in &mut self.slots {
+            let faulted = std::mem::take(&mut slot.memory_error);
+            let Some(vm) = &slot.vm else { continue };
+            if slot.used.steps == 0 && !faulted {
+                continue;
+            }
+            if vm.tidy(faulted) == Health::Bloated {
+                vm.shut_down("rebuild");
+                bump(&slot.planned.spec.shared.counts.rebuilds, 1);
+                slot.vm = None;
+            }
+        }
+    }
+}
+
+impl Slot {
+    fn new(planned: Planned) -> Slot {
+        Slot {
+            planned,
+            vm: None,
+            failed_load: None,
+            breaker: Breaker::default(),
+            cache: SeriesCache::new(0),
+            active: false,
+            used: Used::default(),
+            undo_group: None,
+            group_after: None,
+            memory_error: false,
+        }
+    }
+
+    /// Runs a phase under what is left of the push's budget, unless the breaker is open.
+    fn guarded(
+        &mut self,
+        stage: &Rc<Stage>,
+        generation: &Generation,
+        run: &mut impl FnMut(&mut Slot, &Rc<Stage>) -> Ended,
+    ) -> Ended {
+        let is_lua = matches!(self.planned.spec.body, Body::Lua(_));
+        let job = if is_lua { self.may_run(stage)? } else { String::new() };
+        let (steps, samples) = {
+            let mut draft = stage.draft.borrow_mut();
+            draft.begin_plugin();
+            (self.used.steps, draft.received())
+        };
+        let whole = Allowance::for_push(&self.planned.spec.budget, samples, generation.time_max);
+        let rest = Allowance {
+            steps: whole.steps.saturating_sub(steps),
+            time: whole.time.saturating_sub(self.used.time),
+        };
+        budget::arm(rest);
+        let mut ended = run(self, stage);
+        let used = budget::disarm();
+        if let Some(vm) = &self.vm {
+            vm.end_hook();
+        }
+        self.used.steps += used.steps;
+        self.used.time += used.time;
+        let counts = &self.planned.spec.shared.counts;
+        bump(&counts.calls, 1);
+        counts.count_time(used.time);
+        if used.half {
+            bump(&counts.half_budget, 1);
+        }
+        if used.expired {
+            let text = format!(
+                "{} steps, {:.1} ms of {:.1} ms",
+                self.used.steps,
+                ms(self.used.time),
+                ms(whole.time)
+            );
+            ended = Err(Fault::new(Code::Budget, text));
+        }
+        if !is_lua {
+            return ended;
+        }
+        match &ended {
+            Err(fault) if matches!(fault.code, Code::Budget | Code::Memory) => {
+                self.memory_error = fault.code == Code::Memory;
+                if self.breaker.failed(&job, Instant::now()) {
+                    bump(&counts.breaker_trips, 1);
+                }
+            }
+            Err(fault) if fault.code == Code::Internal => {
+                // What a caught panic left behind is not worth keeping.
+                self.vm = None;
+            }
+            _ => self.breaker.went_well(&job),
+        }
+        ended
+    }
+
+    /// Checks the breaker and makes the machine; gives the job.
+    fn may_run(&mut self, stage: &Rc<Stage>) -> Result<String, Fault> {
+        let job = stage.received.borrow().job().to_owned();
+        let now = Instant::now();
+        if !self.breaker.allows(&job, now) {
+            return Err(Fault::new(Code::Limit, BREAKER_OPEN));
+        }
+        if self.vm.is_none() {
+            if let Some((fault, at)) = &self.failed_load
+                && now.saturating_duration_since(*at) < LOAD_RETRY
+            {
+                return Err(fault.clone());
+            }
+            match Vm::load(&self.planned.spec, stage, Allowance::LOAD) {
+                Ok(vm) => (self.vm, self.failed_load) = (Some(vm), None),
+                Err(fault) => {
+                    self.failed_load = Some((fault.clone(), now));
+                    return Err(fault);
+                }
+            }
+        }
+        Ok(job)
+    }
+
+    fn request(&mut self, stage: &Rc<Stage>) -> Ended {
+        match (&self.planned.spec.body, &self.vm) {
+            (Body::Rules { group: Some(group), .. }, _) => {
+                let kept = stage.draft.borrow_mut().relabel_group(group)?;
+                Ok((!kept).then(|| Verdict::Discard("dropped by a rule".into())))
+            }
+            (_, Some(vm)) => transform::request(vm, stage),
+            _ => Ok(None),
+        }
+    }
+
+    fn transform(&mut self, stage: &Rc<Stage>) -> Ended {
+        match (&self.planned.spec.body, &self.vm) {
+            (Body::Rules { rules: Some(rules), only, .. }, _) => {
+                let counts = stage.draft.borrow_mut().relabel(rules, only.as_ref())?;
+                bump(&self.planned.spec.shared.counts.splits, counts.splits as u64);
+                bump(&self.planned.spec.shared.counts.group_label_resets, counts.resets as u64);
+                Ok(None)
+            }
+            (_, Some(vm)) => transform::transform(vm, &self.planned.spec, stage, &mut self.cache),
+            _ => Ok(None),
+        }
+    }
+}
+
+/// The text of the fault that an open breaker makes.
+pub(super) const BREAKER_OPEN: &str = "the plugin rests after it broke its budget repeatedly";
+
+/// Seconds that a refused client should wait for the breaker.
+pub(super) const BREAKER_SECONDS: u64 = REST.as_secs();
+
+fn ms(time: Duration) -> f64 {
+    time.as_secs_f64() * 1e3
+}
+
+/// The status that the pusher gets. Refusals that are no plugin's are told apart by the server; to
+/// plugins they are bad requests.
+fn status_of(refusal: Option<&Refusal>) -> u16 {
+    match refusal.map(|refusal| refusal.reason) {
+        None => 200,
+        Some(Reason::Plugin { status, .. }) => status,
+        Some(_) => 400,
+    }
+}
