@@ -61,7 +61,7 @@ fn what_is_stored_is_the_same_with_and_without_lookers() {
     runner
         .run(&pushes, |pushes| {
             let plain = plain_gateway();
-            rig.gateway.wipe();
+            rig.gateway.wipe().unwrap();
             let key = GroupingKey::new("j", [("x", "k")]);
             for (lines, instance) in pushes {
                 let body = lines.concat();
