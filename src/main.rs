@@ -8,7 +8,7 @@ use std::sync::Arc;
 use floodway::build_info;
 use floodway::clock::Now;
 use floodway::config::{self, Config, LogFormat, LogLevel, SyncMode};
-use floodway::gateway::{Gateway, Persistence, Promise, Settings};
+use floodway::gateway::{Gateway, OpenError, Persistence, Promise, Settings};
 use floodway::http::config::HttpConfig;
 use floodway::http::route::Routes;
 use floodway::model::NameRules;
@@ -108,6 +108,10 @@ fn serve(config: Config) -> bool {
             let served = server::run(server_config(config), gateway.clone()).is_ok();
             gateway.close();
             served
+        }
+        Err(OpenError::Persistence(err)) => {
+            error!(%err, way_out = err.way_out(), "could not start");
+            false
         }
         Err(err) => {
             error!(%err, "could not start");

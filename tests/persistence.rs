@@ -265,3 +265,49 @@ fn while_the_disk_fails_pushes_are_refused_and_then_taken_again() {
     server.kill();
     assert_eq!(Server::start(&folder, &[]).lines("m{"), before);
 }
+
+#[test]
+fn of_groups_that_contradict_each_other_the_newer_one_comes_back() {
+    let scratch = Scratch::new();
+    let folder = scratch.path("groups");
+    let server = Server::start(&folder, &["--push.disable-consistency-check"]);
+    server.expect(202, "PUT", "/metrics/job/older", "# TYPE m counter\nm 1\n");
+    server.expect(202, "PUT", "/metrics/job/newer", "# TYPE m gauge\nm 2\n");
+    server.kill();
+    for start in 0..2 {
+        let server = Server::start(&folder, &[]);
+        assert_eq!(server.lines("m{"), ["m{instance=\"\",job=\"newer\"} 2"]);
+        let told = server.log().contains("contradicts newer ones");
+        assert_eq!(told, start == 0, "{}", server.log());
+        server.expect(200, "PUT", "/metrics/job/newer", "# TYPE m gauge\nm 2\n");
+        server.kill();
+    }
+}
+
+#[test]
+fn groups_are_exported_as_text_and_files_that_are_none_are_not_imported() {
+    let scratch = Scratch::new();
+    let folder = scratch.path("groups");
+    let server = Server::start(&folder, &[]);
+    server.expect(200, "PUT", "/metrics/job/a/b/c", "# HELP m h\n# TYPE m counter\nm{x=\"1\"} 2\n");
+    let floodway = |job: &str, path: &Path| {
+        Command::new(env!("CARGO_BIN_EXE_floodway")).arg(job).arg(path).output().unwrap()
+    };
+    let output = floodway("export", &folder);
+    assert!(!output.status.success());
+    assert!(String::from_utf8_lossy(&output.stderr).contains("in use by another process"));
+    assert!(server.stop().success());
+    let output = floodway("export", &folder);
+    assert!(output.status.success());
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.starts_with("# group {b=\"c\",job=\"a\"}\n"), "{text}");
+    let family = "# HELP m h\n# TYPE m counter\nm{b=\"c\",instance=\"\",job=\"a\",x=\"1\"} 2\n";
+    assert!(text.ends_with(family), "{text}");
+
+    let letter = scratch.path("letter");
+    fs::write(&letter, "Dear sir").unwrap();
+    let output = floodway("import", &letter);
+    assert!(!output.status.success());
+    assert!(String::from_utf8_lossy(&output.stderr).contains("not a Pushgateway's"));
+    assert_eq!(fs::read(&letter).unwrap(), b"Dear sir");
+}

@@ -43,8 +43,6 @@ pub struct Keeper {
     /// `None` once it failed.
     database: Option<Database>,
     written: HashMap<Arc<GroupingKey>, Written>,
-    /// Keys, in bytes, of groups that the store would not take back.
-    lost: Vec<Vec<u8>>,
     summary: Summary,
 }
 
@@ -56,15 +54,20 @@ pub struct Commit {
 }
 
 impl Keeper {
-    /// Follows `store`, which was just restored from `database`.
+    /// Follows `store`, which was just restored from `database`. Groups that the store would not take
+    /// back are removed from it.
+    ///
+    /// # Errors
+    ///
+    /// They cannot be removed.
     pub fn new(
         store: Arc<Store>,
         folder: Folder,
         name: String,
         database: Database,
         outcome: Outcome,
-        summary: Summary,
-    ) -> Keeper {
+        mut summary: Summary,
+    ) -> Result<Keeper, DatabaseError> {
         // What was restored is on the disk already.
         while store.next_changed(KEEPER).is_some() {}
         let mut written = HashMap::with_capacity(outcome.restored.len());
@@ -77,7 +80,19 @@ impl Keeper {
             };
             written.insert(restored.group.key.clone(), entry);
         }
-        Keeper { store, folder, name, database: Some(database), written, lost: outcome.lost, summary }
+        if !outcome.lost.is_empty() {
+            let mut batch = database.batch();
+            summary.sequence += 1;
+            for (key, digest) in outcome.lost {
+                database.remove(&mut batch, Tag::Shape, &key);
+                database.remove(&mut batch, Tag::Values, &key);
+                summary.groups -= 1;
+                summary.digest = summary.digest.wrapping_sub(digest);
+            }
+            database.put(&mut batch, Tag::Summary, b"", summary.record(b""));
+            database.commit(batch, true)?;
+        }
+        Ok(Keeper { store, folder, name, database: Some(database), written, summary })
     }
 
     /// Follows `store` in a fresh database, written from memory, and keeps the one called `name` aside.
@@ -99,7 +114,6 @@ impl Keeper {
             name: fresh.clone(),
             database: None,
             written: HashMap::new(),
-            lost: Vec::new(),
             summary: Summary::default(),
         };
         keeper.database = Some(keeper.seed(&fresh)?.0);
@@ -127,7 +141,7 @@ impl Keeper {
             return Err(DatabaseError::Damage("the database was given up".to_owned()));
         };
         let changes = self.collect();
-        if changes.is_empty() && self.lost.is_empty() {
+        if changes.is_empty() {
             self.database = Some(database);
             return Ok(Commit::default());
         }
@@ -171,7 +185,6 @@ impl Keeper {
     fn seed(&mut self, name: &str) -> Result<(Database, Commit), DatabaseError> {
         let database = Database::open(&self.folder.database(name))?;
         self.written.clear();
-        self.lost.clear();
         self.summary = Summary { sequence: self.summary.sequence, ..Summary::default() };
         let mut total = Commit::default();
         let mut changes = Changes::new();
@@ -235,17 +248,12 @@ impl Keeper {
     ) -> Result<Commit, DatabaseError> {
         let mut batch = database.batch();
         self.summary.sequence += 1;
-        let mut groups = changes.len();
+        let groups = changes.len();
         for (key, state) in changes {
             match state {
                 Some(state) => self.put(database, &mut batch, key, &state),
                 None => self.remove(database, &mut batch, &key),
             }
-        }
-        for key in std::mem::take(&mut self.lost) {
-            groups += 1;
-            database.remove(&mut batch, Tag::Shape, &key);
-            database.remove(&mut batch, Tag::Values, &key);
         }
         database.put(&mut batch, Tag::Summary, b"", self.summary.record(b""));
         let bytes = batch.bytes;

@@ -88,8 +88,8 @@ impl Progress {
 #[derive(Default)]
 pub struct Outcome {
     pub restored: Vec<Restored>,
-    /// Keys of groups that contradicted newer ones; they are not in the store.
-    pub lost: Vec<Vec<u8>>,
+    /// Groups that contradicted newer ones and are not in the store: keys and shares of the digest.
+    pub lost: Vec<(Vec<u8>, u64)>,
 }
 
 impl<'s> Reader<'s> {
@@ -198,7 +198,7 @@ impl<'s> Reader<'s> {
                 }),
                 Err(err) => {
                     tracing::warn!(%group, err, "a persisted group contradicts newer ones and is left out");
-                    outcome.lost.push(key);
+                    outcome.lost.push((key, records::digest(read.shape_checksum, read.values_checksum)));
                 }
             }
         }

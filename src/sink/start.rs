@@ -27,15 +27,26 @@ const SALVAGE: &str = "salvage";
 /// Files without which the engine would take a database for a fresh one, or remove parts of it.
 const ENGINE_FILES: [&str; 3] = ["version", "keyspaces/0/current", "keyspaces/1/current"];
 
-/// Why the persisted groups cannot be used. The text names the way out.
+/// Why the persisted groups cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    #[error("cannot use --persistence.file={}: {fault}; {}", path.display(), way_out(fault))]
+    #[error("cannot use --persistence.file={}: {fault}", path.display())]
     Folder { path: PathBuf, fault: FolderError },
-    #[error("cannot read the groups persisted in {}: {fault}; {}", path.display(), fault.way_out())]
+    #[error("cannot read the groups persisted in {}: {fault}", path.display())]
     Groups { path: PathBuf, fault: Fault },
     #[error("cannot start the thread that persists groups: {0}")]
     Thread(io::Error),
+}
+
+impl StartError {
+    /// What can be done about it.
+    pub fn way_out(&self) -> &'static str {
+        match self {
+            StartError::Folder { fault, .. } => way_out(fault),
+            StartError::Groups { fault, .. } => fault.way_out(),
+            StartError::Thread(_) => "allow the process more threads",
+        }
+    }
 }
 
 fn way_out(fault: &FolderError) -> &'static str {
@@ -81,10 +92,12 @@ impl Fault {
     fn way_out(&self) -> &'static str {
         match self {
             Fault::Database(DatabaseError::Locked) => "stop that process, or name another directory",
-            Fault::Database(DatabaseError::Io(_)) => "nothing was changed",
+            Fault::Database(DatabaseError::Io(_)) => {
+                "see to the disk and the permissions; nothing was changed"
+            }
             fault if fault.is_damage() => {
-                "nothing was changed; put a copy in its place, or start with --persistence.salvage, which keeps \
-                 it aside and starts with what is readable"
+                "put a copy in its place, or start with --persistence.salvage, which keeps it aside and starts \
+                 with what is readable; nothing was changed"
             }
             _ => "start the version of floodway that wrote it, or name another directory",
         }
@@ -126,7 +139,7 @@ fn fresh(store: &Arc<Store>, folder: Folder, name: String) -> Result<Keeper, Fau
     database.put(&mut batch, Tag::Summary, b"", Summary::default().record(b""));
     database.commit(batch, true)?;
     folder.switch_to(&Current { name: name.clone(), used: true })?;
-    Ok(Keeper::new(store.clone(), folder, name, database, Outcome::default(), Summary::default()))
+    Ok(Keeper::new(store.clone(), folder, name, database, Outcome::default(), Summary::default())?)
 }
 
 fn existing(store: &Arc<Store>, folder: Folder, name: String, options: &Options) -> Result<Keeper, Fault> {
@@ -142,7 +155,7 @@ fn existing(store: &Arc<Store>, folder: Folder, name: String, options: &Options)
                 "restored persisted metrics"
             );
             folder.remove_newer(&name);
-            Ok(Keeper::new(store.clone(), folder, name, database, outcome, summary))
+            Ok(Keeper::new(store.clone(), folder, name, database, outcome, summary)?)
         }
         Err(fault) if options.salvage && fault.is_damage() => {
             tracing::error!(err = %fault, "persisted metrics are damaged; salvaging what is readable");
