@@ -23,8 +23,16 @@ use super::watch::{DATE_BYTES, Phase, Slot, Watch};
 /// Bodies up to this size are copied behind their head: cheaper than another slice.
 const COPIED_BYTES_MAX: usize = 4 * 1024;
 
+/// Bodies of slices up to this size are gathered by copying. A larger one is never copied, however small
+/// its slices: it is an exposition, which many scrapers may be given at once.
+const GATHERED_BYTES_MAX: usize = 64 * 1024;
+
 /// Slices the kernel takes at once (`IOV_MAX`).
 const SLICES_PER_WRITE: usize = 1024;
+
+/// Bytes handed to the kernel at once. It copies them before it returns, and the worker's other connections
+/// wait for that.
+const BYTES_PER_WRITE: usize = 512 * 1024;
 
 /// What is to be written next.
 #[derive(Default)]
@@ -90,6 +98,9 @@ impl Outbox {
             match answer.body {
                 Body::Empty => {}
                 Body::Whole(body) => self.push_body(body),
+                Body::Slices { slices, len } if len > GATHERED_BYTES_MAX => {
+                    slices.iter().for_each(|slice| self.push_shared(slice.clone()));
+                }
                 Body::Slices { slices, .. } => slices.iter().for_each(|slice| self.push_body(slice.clone())),
             }
         }
@@ -99,10 +110,14 @@ impl Outbox {
         if body.len() <= COPIED_BYTES_MAX {
             self.text.extend_from_slice(&body);
         } else {
-            self.close_text();
-            self.slices_len += body.len();
-            self.slices.push(body);
+            self.push_shared(body);
         }
+    }
+
+    fn push_shared(&mut self, body: Bytes) {
+        self.close_text();
+        self.slices_len += body.len();
+        self.slices.push(body);
     }
 
     fn close_text(&mut self) {
@@ -207,7 +222,14 @@ unsafe impl IoVecBuf for Gather {
     }
 
     fn read_iovec_len(&self) -> usize {
-        (self.left.len() - self.first).min(SLICES_PER_WRITE)
+        let mut bytes = 0;
+        let fits = |slice: &&libc::iovec| {
+            let before = bytes;
+            bytes += slice.iov_len;
+            // At least one slice, whatever its size.
+            before < BYTES_PER_WRITE
+        };
+        self.left[self.first..].iter().take(SLICES_PER_WRITE).take_while(fits).count()
     }
 }
 
