@@ -10,7 +10,6 @@ use std::os::fd::AsRawFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::rc::Rc;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
 use std::time::{Duration, Instant};
@@ -34,14 +33,7 @@ pub enum Driver {
     Epoll,
 }
 
-static IN_USE: OnceLock<Driver> = OnceLock::new();
-
 impl Driver {
-    /// The driver of this process's workers, once one has started. All of them find the same kernel.
-    pub fn in_use() -> Option<Driver> {
-        IN_USE.get().copied()
-    }
-
     pub fn name(self) -> &'static str {
         match self {
             Driver::IoUring => "io_uring",
@@ -95,7 +87,6 @@ pub fn run<H: Service + 'static>(
         FusionRuntime::Uring(_) => Driver::IoUring,
         FusionRuntime::Legacy(_) => Driver::Epoll,
     };
-    let _ = IN_USE.set(driver);
     for listener in &listeners {
         // io_uring would pass the refusal to wait on to us; epoll needs it.
         listener.set_nonblocking(driver == Driver::Epoll)?;
