@@ -21,6 +21,7 @@ pub mod sink;
 pub mod store;
 
 pub mod config;
+pub mod healthcheck;
 pub mod server;
 pub mod telemetry;
 pub mod transfer;

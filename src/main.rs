@@ -9,11 +9,12 @@ use floodway::build_info;
 use floodway::clock::Now;
 use floodway::config::{self, Config, LogFormat, LogLevel, SyncMode};
 use floodway::gateway::{Gateway, OpenError, Persistence, Promise, Settings};
+use floodway::healthcheck;
 use floodway::http::config::HttpConfig;
 use floodway::http::route::Routes;
 use floodway::model::NameRules;
 use floodway::plugin::{self, Plugins};
-use floodway::server::{self, ServerConfig};
+use floodway::server::{self, Listen, ServerConfig};
 use floodway::telemetry::{Telemetry, log};
 use floodway::transfer::{export, import};
 use tracing::{Level, debug, error, info};
@@ -37,6 +38,9 @@ fn main() -> ExitCode {
         return code;
     }
     let args: Vec<OsString> = std::env::args_os().collect();
+    if args.get(1).is_some_and(|job| job == "healthcheck") {
+        return healthcheck(&args[2..]);
+    }
     if let [_, job, path] = &args[..]
         && (job == "import" || job == "export")
     {
@@ -54,6 +58,21 @@ fn main() -> ExitCode {
     if serve(config) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
+/// `floodway healthcheck [URL]`.
+fn healthcheck(args: &[OsString]) -> ExitCode {
+    let asked = match args {
+        [] => healthcheck::ask(healthcheck::DEFAULT_URL),
+        [url] => healthcheck::ask(&url.to_string_lossy()),
+        _ => Err("usage: floodway healthcheck [URL]".to_owned()),
+    };
+    asked.map_or_else(|error| fail(&error), |()| ExitCode::SUCCESS)
+}
+
+fn fail(error: &str) -> ExitCode {
+    eprintln!("floodway: error: {error}");
+    ExitCode::FAILURE
+}
+
 /// `floodway import FILE` and `floodway export DIRECTORY`.
 fn transfer(imports: bool, path: &Path) -> ExitCode {
     let logger = log::install(Level::INFO, log::Format::Logfmt);
@@ -63,13 +82,7 @@ fn transfer(imports: bool, path: &Path) -> ExitCode {
         export::export(path, &mut std::io::stdout().lock()).map_err(|error| error.to_string())
     };
     drop(logger);
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("floodway: error: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    done.map_or_else(|error| fail(&error), |()| ExitCode::SUCCESS)
 }
 
 /// Serves until the process is asked to stop. False if it ended for any other reason.
@@ -149,7 +162,7 @@ fn persistence(config: &config::Persistence) -> Persistence {
 fn server_config(config: Config) -> ServerConfig {
     let limits = config.limits;
     ServerConfig {
-        listen: config.listen,
+        listen: if config.systemd_socket { Listen::Passed } else { Listen::Addresses(config.listen) },
         workers: config.workers,
         routes: Routes {
             prefix: config.paths.route_prefix,

@@ -5,6 +5,8 @@
 //! its connection, quiet connections end, and what is still there after the drain deadline is cut. A
 //! second signal ends the process at once.
 
+mod systemd;
+
 use std::io;
 use std::net::{Shutdown, SocketAddr, TcpListener};
 use std::path::PathBuf;
@@ -32,11 +34,13 @@ use crate::http::{descriptors, listen};
 /// How often files are looked at for changes.
 const REFRESH_INTERVAL: Duration = Duration::from_secs(1);
 
+/// While stopping, how often workers that wait at passed sockets are woken.
+const KNOCK_INTERVAL: Duration = Duration::from_millis(50);
+
 /// What the server needs to know.
 #[derive(Clone, Debug)]
 pub struct ServerConfig {
-    /// As on the command line: `HOST:PORT`, `:PORT`, or nothing for any free port.
-    pub listen: Vec<String>,
+    pub listen: Listen,
     /// Threads that serve; at least one.
     pub workers: usize,
     pub routes: Routes,
@@ -48,11 +52,22 @@ pub struct ServerConfig {
     pub web_config: Option<PathBuf>,
 }
 
+/// Where connections come from.
+#[derive(Clone, Debug)]
+pub enum Listen {
+    /// Ports of our own, as on the command line: `HOST:PORT`, `:PORT`, or nothing for any free port.
+    Addresses(Vec<String>),
+    /// Sockets that systemd passes.
+    Passed,
+}
+
 /// Why the server did not serve, or ended early.
 #[derive(Debug, thiserror::Error)]
 pub enum ServerError {
     #[error("listen tcp {address}: {source}")]
     Listen { address: String, source: io::Error },
+    #[error("{0}")]
+    Passed(io::Error),
     /// The web configuration file is bad.
     #[error("{0}")]
     WebConfig(String),
@@ -125,6 +140,8 @@ pub struct Server {
     addresses: Vec<SocketAddr>,
     /// For each worker, its socket of each address.
     listeners: Vec<Vec<TcpListener>>,
+    /// Whether the sockets are a supervisor's.
+    passed: bool,
     hangup: Hangup,
 }
 
@@ -139,23 +156,35 @@ enum Event {
 }
 
 impl Server {
-    /// First phase: opens every address, or none.
+    /// First phase: opens every address or takes every socket that was passed, or none.
     ///
     /// # Errors
     ///
     /// One of them cannot be listened on.
-    pub fn bind(listen: &[String], workers: usize) -> Result<Server, ServerError> {
-        let mut addresses = Vec::new();
-        let mut listeners: Vec<Vec<TcpListener>> = (0..workers.max(1)).map(|_| Vec::new()).collect();
-        for address in listen {
-            let bound = listen::bind(address, listeners.len())
-                .map_err(|source| ServerError::Listen { address: address.clone(), source })?;
-            addresses.push(bound.address);
+    pub fn bind(listen: &Listen, workers: usize) -> Result<Server, ServerError> {
+        let workers = workers.max(1);
+        let (bound, passed) = match listen {
+            Listen::Addresses(listen) => {
+                let bind = |address: &String| {
+                    listen::bind(address, workers)
+                        .map_err(|source| ServerError::Listen { address: address.clone(), source })
+                };
+                (listen.iter().map(bind).collect::<Result<Vec<_>, _>>()?, false)
+            }
+            Listen::Passed => {
+                let passed = systemd::passed_listeners().map_err(ServerError::Passed)?;
+                let share = |listener| listen::share(listener, workers).map_err(ServerError::Passed);
+                (passed.into_iter().map(share).collect::<Result<_, _>>()?, true)
+            }
+        };
+        let addresses = bound.iter().map(|bound| bound.address).collect();
+        let mut listeners: Vec<Vec<TcpListener>> = (0..workers).map(|_| Vec::new()).collect();
+        for bound in bound {
             for (worker, listener) in listeners.iter_mut().zip(bound.listeners) {
                 worker.push(listener);
             }
         }
-        Ok(Server { addresses, listeners, hangup: Arc::new(|| {}) })
+        Ok(Server { addresses, listeners, passed, hangup: Arc::new(|| {}) })
     }
 
     /// Sets what SIGHUP does.
@@ -191,7 +220,7 @@ impl Server {
     ) -> Result<(), ServerError> {
         let (events, inbox) = channel();
         let hangup = self.hangup.clone();
-        let siblings = self.siblings().map_err(ServerError::Worker)?;
+        let closing = self.closing().map_err(ServerError::Worker)?;
         let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).map_err(ServerError::Signals)?;
         let signals_handle = signals.handle();
         let signal_events = events.clone();
@@ -226,7 +255,7 @@ impl Server {
                 outcome = Err(ServerError::Worker(error));
             }
         }
-        let control = Control { stop, siblings, running, hangup, web };
+        let control = Control { stop, closing, running, starting: running, stopping: false, hangup, web };
         let outcome = outcome.and(control.run(&inbox));
         signals_handle.close();
         // It has nothing left to wait for.
@@ -234,9 +263,17 @@ impl Server {
         outcome
     }
 
-    /// Second handles on all listeners, for closing them together from the control thread.
-    fn siblings(&self) -> io::Result<Vec<TcpListener>> {
-        self.listeners.iter().flatten().map(TcpListener::try_clone).collect()
+    /// What it will take to end the accepting from the control thread.
+    fn closing(&self) -> io::Result<Closing> {
+        if self.passed {
+            return Ok(Closing::Knock(self.addresses.clone()));
+        }
+        self.listeners
+            .iter()
+            .flatten()
+            .map(TcpListener::try_clone)
+            .collect::<Result<_, _>>()
+            .map(Closing::Shut)
     }
 
     fn start<H: Service + 'static>(
@@ -296,12 +333,25 @@ impl Drop for Ended {
     }
 }
 
+/// How workers are made to stop accepting.
+enum Closing {
+    /// Second handles on all listeners. They close together: each that closes alone resets what waits in
+    /// its queue while the kernel still hands connections to the others.
+    Shut(Vec<TcpListener>),
+    /// Addresses of sockets that stay open for our successor. A worker that waits there is woken by a
+    /// connection, and what comes after that waits in the queue.
+    Knock(Vec<SocketAddr>),
+}
+
 /// The control thread's view of a serving process.
 struct Control {
     stop: Arc<Stop>,
-    siblings: Vec<TcpListener>,
+    closing: Closing,
     /// Workers that have not ended.
     running: usize,
+    /// Workers that do not accept yet.
+    starting: usize,
+    stopping: bool,
     hangup: Hangup,
     web: Option<Web>,
 }
@@ -309,15 +359,15 @@ struct Control {
 impl Control {
     fn run(mut self, inbox: &Receiver<Event>) -> Result<(), ServerError> {
         let mut outcome = Ok(());
-        let mut stopping = false;
-        let mut driver = None;
         while self.running > 0 {
             // The workers hold senders; without any the loop would have ended.
             let Some(event) = self.next(inbox) else { break };
             match event {
-                Event::Started(which) => {
-                    if driver.replace(which).is_none() {
-                        tracing::info!(driver = which.name(), "Serving");
+                Event::Started(driver) => {
+                    self.starting -= 1;
+                    if self.starting == 0 {
+                        tracing::info!(driver = driver.name(), "Serving");
+                        systemd::tell_ready();
                     }
                     continue;
                 }
@@ -329,13 +379,13 @@ impl Control {
                     }
                     continue;
                 }
-                Event::Signal(signal) if stopping => {
+                Event::Signal(signal) if self.stopping => {
                     // Asked twice: the default action of the signal, which is to end the process.
                     let _ = emulate_default_handler(signal);
                     continue;
                 }
                 Event::Signal(_) => tracing::info!("received SIGINT/SIGTERM; exiting gracefully..."),
-                Event::Quit if stopping => continue,
+                Event::Quit if self.stopping => continue,
                 Event::Quit => {
                     tracing::warn!("received termination request via web service, exiting gracefully...")
                 }
@@ -344,32 +394,48 @@ impl Control {
                     outcome = outcome.and(result);
                 }
             }
-            if !stopping {
-                stopping = true;
+            if !self.stopping {
+                self.stopping = true;
+                systemd::tell_stopping();
                 self.stop_workers();
             }
         }
         outcome
     }
 
-    /// The next event. Files are looked at for changes while there is none.
+    /// The next event. While there is none, files are looked at for changes, and once stopping, workers
+    /// that still wait at passed sockets are woken.
     fn next(&mut self, inbox: &Receiver<Event>) -> Option<Event> {
-        let Some(web) = &mut self.web else { return inbox.recv().ok() };
         loop {
-            match inbox.recv_timeout(REFRESH_INTERVAL) {
+            let knocks = self.stopping && matches!(self.closing, Closing::Knock(_));
+            let pause = match &self.web {
+                _ if knocks => KNOCK_INTERVAL,
+                Some(_) => REFRESH_INTERVAL,
+                None => return inbox.recv().ok(),
+            };
+            match inbox.recv_timeout(pause) {
                 Ok(event) => return Some(event),
-                Err(RecvTimeoutError::Timeout) => web.refresh(),
+                Err(RecvTimeoutError::Timeout) if knocks => self.knock(),
+                Err(RecvTimeoutError::Timeout) => self.web.iter_mut().for_each(Web::refresh),
                 Err(RecvTimeoutError::Disconnected) => return None,
             }
         }
     }
 
-    /// Closes all listeners together, since each that closes alone resets what waits in its queue while
-    /// the kernel still hands connections to the others.
+    fn knock(&self) {
+        if let Closing::Knock(addresses) = &self.closing {
+            for address in addresses {
+                (0..self.running).for_each(|_| systemd::knock(*address));
+            }
+        }
+    }
+
     fn stop_workers(&mut self) {
-        for listener in self.siblings.drain(..) {
-            // Fails only if it is closed already.
-            let _ = socket2::SockRef::from(&listener).shutdown(Shutdown::Both);
+        if let Closing::Shut(listeners) = &mut self.closing {
+            for listener in listeners.drain(..) {
+                // Fails only if it is closed already.
+                let _ = socket2::SockRef::from(&listener).shutdown(Shutdown::Both);
+            }
         }
         // Only now: whoever sees a connection ended by the stop finds the port closed as well.
         self.stop.request();
@@ -409,7 +475,10 @@ mod tests {
 
     #[test]
     fn one_bad_address_opens_none() {
-        let error = Server::bind(&["127.0.0.1:0".to_owned(), "nonsense".to_owned()], 2).err().unwrap();
+        let error =
+            Server::bind(&Listen::Addresses(vec!["127.0.0.1:0".to_owned(), "nonsense".to_owned()]), 2)
+                .err()
+                .unwrap();
         assert!(error.to_string().contains("nonsense"), "{error}");
     }
 }

@@ -251,7 +251,12 @@ pub static FLAGS: &[Flag] = &[
     action("help-man", Action::HelpMan, "Print a man page."),
     action("completion-script-bash", Action::CompletionBash, "Print a completion script for bash."),
     action("completion-script-zsh", Action::CompletionZsh, "Print a completion script for zsh."),
-    switch!("web.systemd-socket", Web, systemd_socket, "Take the listeners from systemd. Not supported yet."),
+    switch!(
+        "web.systemd-socket",
+        Web,
+        systemd_socket,
+        "Take the listening sockets from systemd instead of opening ports."
+    ),
     setting!("web.listen-address", Web, List, ":9091",
         "Address to listen on. Give it again to listen on several; leave it empty for any free port.",
         set: |draft, value| {

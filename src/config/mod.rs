@@ -26,6 +26,8 @@ pub use paths::Paths;
 pub struct Config {
     /// What to listen on, as given: `:9091`, `host:port`, or empty for any free port.
     pub listen: Vec<String>,
+    /// Whether systemd passes the sockets, instead.
+    pub systemd_socket: bool,
     pub paths: Paths,
     /// Whether PUT and POST to `/-/quit` are obeyed.
     pub lifecycle: bool,
@@ -189,7 +191,6 @@ impl Config {
 
     /// Checks the settings against each other and works out what follows from them.
     fn complete(draft: Draft, started: UnixNanos) -> Result<Config, String> {
-        refuse_unsupported(&draft)?;
         let paths = Paths::new(&draft.route_prefix, &draft.external_path, &draft.telemetry_path)?;
         if draft.limits.decoded_bytes < draft.limits.body_bytes {
             return Err("--limit.decoded-bytes must not be smaller than --limit.body-bytes".to_owned());
@@ -214,6 +215,7 @@ impl Config {
         };
         Ok(Config {
             listen: draft.listen,
+            systemd_socket: draft.systemd_socket,
             paths: paths.clone(),
             lifecycle: draft.lifecycle,
             admin_api: draft.admin_api,
@@ -258,15 +260,6 @@ fn fill(given: &[args::Given]) -> Result<Draft, String> {
         }
     }
     Ok(draft)
-}
-
-/// A flag whose feature does not exist yet is refused rather than ignored: an operator who asks for
-/// TLS must not get a server without it.
-fn refuse_unsupported(draft: &Draft) -> Result<(), String> {
-    if draft.systemd_socket {
-        return Err("--web.systemd-socket is not supported by this version of floodway".to_owned());
-    }
-    Ok(())
 }
 
 #[cfg(test)]

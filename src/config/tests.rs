@@ -60,21 +60,6 @@ fn our_own_errors() {
 }
 
 #[test]
-fn what_is_not_there_yet_is_refused_and_not_ignored() {
-    check_error(
-        &["--web.systemd-socket"],
-        "--web.systemd-socket is not supported by this version of floodway",
-    );
-    let accepted = [
-        "--web.config.file=x",
-        "--persistence.file=",
-        "--no-web.systemd-socket",
-        "--persistence.interval=1s",
-    ];
-    assert!(read(&accepted).is_ok());
-}
-
-#[test]
 fn precedence_of_help_version_and_faults() {
     let printed = |args: &[&str]| match read(args) {
         Err(Stop::Print(text)) => text.split_whitespace().next().unwrap_or_default().to_owned(),

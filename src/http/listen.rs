@@ -42,6 +42,20 @@ pub fn bind(address: &str, workers: usize) -> io::Result<Bound> {
     Ok(Bound { address, listeners: sockets.into_iter().map(TcpListener::from).collect() })
 }
 
+/// Gives each of `workers` workers a handle on one listening socket, whose queue they share.
+///
+/// # Errors
+///
+/// No descriptors are left, or the socket has no address.
+pub fn share(listener: TcpListener, workers: usize) -> io::Result<Bound> {
+    let address = listener.local_addr()?;
+    let mut listeners = vec![listener];
+    for _ in 1..workers {
+        listeners.push(listeners[0].try_clone()?);
+    }
+    Ok(Bound { address, listeners })
+}
+
 fn open_first(address: &str) -> io::Result<Socket> {
     let mut failure = io::Error::from(io::ErrorKind::AddrNotAvailable);
     for candidate in candidates(address)? {

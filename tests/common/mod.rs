@@ -46,20 +46,20 @@ pub struct Server {
 impl Server {
     /// Starts the program with `flags` on a free port of the loopback interface.
     pub fn start(flags: &[&str]) -> Server {
-        let mut child = program()
-            .arg("--web.listen-address=127.0.0.1:0")
-            .args(flags)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let mut command = program();
+        command.arg("--web.listen-address=127.0.0.1:0").args(flags).stdin(Stdio::null());
+        Server::of(command)
+    }
+
+    /// Starts the program as `command` says, which is all but where its output goes.
+    pub fn of(mut command: Command) -> Server {
+        let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
         let mut log = String::new();
         // The port is open before the line that names it is written.
         let address = loop {
             let Some(line) = lines.next().map(Result::unwrap) else {
-                panic!("{flags:?} ended with {:?}: {log}", child.wait());
+                panic!("{command:?} ended with {:?}: {log}", child.wait());
             };
             log += &line;
             log.push('\n');

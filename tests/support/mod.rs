@@ -11,7 +11,7 @@ use floodway::http::handler::Quit;
 use floodway::http::head::Head;
 use floodway::http::service::{BodyFault, Next, Service};
 use floodway::http::{Answer, Body};
-use floodway::server::Server;
+use floodway::server::{Listen, Server};
 
 /// Which server to start.
 pub struct Echo {
@@ -89,7 +89,7 @@ impl Service for EchoService {
 
 /// Runs `test` against a server, and stops it afterwards unless the test did.
 pub fn with_server(echo: Echo, test: impl FnOnce(SocketAddr)) {
-    let server = Server::bind(&["127.0.0.1:0".to_owned()], echo.workers).unwrap();
+    let server = Server::bind(&Listen::Addresses(vec!["127.0.0.1:0".to_owned()]), echo.workers).unwrap();
     let address = server.addresses()[0];
     let http = echo.http;
     let serving =
