@@ -20,6 +20,7 @@ use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use mlua::chunk::ChunkMode;
 use mlua::{AnyUserData, Function, IntoLuaMulti, Lua, LuaOptions, LuaString, StdLib, Table, Value};
@@ -33,6 +34,7 @@ use super::fault::{Code, Fault};
 use super::interrupt;
 use super::spec::{Body, Program, Spec};
 use super::stage::Stage;
+use super::stats::{Shared, bump};
 
 pub use self::manifest::{Hook, Manifest};
 pub use self::state::Place;
@@ -44,6 +46,9 @@ const FULL_PERCENT: usize = 90;
 /// Bytes a machine may grow by before its collector is stepped after a push.
 const GROWTH_BYTES: usize = 256 * 1024;
 
+/// Changes of memory below this are not noted.
+const NOTED_BYTES_MIN: i64 = 16 * 1024;
+
 /// See the module.
 pub struct Vm {
     lua: Lua,
@@ -51,6 +56,8 @@ pub struct Vm {
     pub manifest: Manifest,
     push: AnyUserData,
     collected_at: Cell<usize>,
+    /// Bytes as last noted in the plugin's counters.
+    noted: Cell<i64>,
 }
 
 /// What a machine needs after a hook.
@@ -68,10 +75,33 @@ impl Vm {
     ///
     /// Whatever the plugin does wrong while it loads.
     pub fn load(spec: &Arc<Spec>, stage: &Rc<Stage>, allowance: Allowance) -> Result<Vm, Fault> {
+        Vm::load_with(spec, stage, allowance, None)
+    }
+
+    /// The same for a machine that is only looked at: what it declares goes to `trial`.
+    ///
+    /// # Errors
+    ///
+    /// As [`load`](Vm::load).
+    pub fn try_out(
+        spec: &Arc<Spec>,
+        stage: &Rc<Stage>,
+        allowance: Allowance,
+        trial: &Arc<Shared>,
+    ) -> Result<Vm, Fault> {
+        Vm::load_with(spec, stage, allowance, Some(trial.clone()))
+    }
+
+    fn load_with(
+        spec: &Arc<Spec>,
+        stage: &Rc<Stage>,
+        allowance: Allowance,
+        trial: Option<Arc<Shared>>,
+    ) -> Result<Vm, Fault> {
         let Body::Lua(program) = &spec.body else {
             return Err(Fault::new(Code::Internal, "rules need no machine"));
         };
-        let state = Rc::new(State::new(stage.clone(), spec.clone()));
+        let state = Rc::new(State::new(stage.clone(), spec.clone(), trial));
         let lua = build(&state, spec.budget.memory_bytes).map_err(|e| Fault::from_lua(&e))?;
         let push = handles(&lua, &state).map_err(|error| Fault::from_lua(&error))?;
         state.place.set(Place::Load);
@@ -90,7 +120,7 @@ impl Vm {
             Ok(loaded) => loaded?,
         };
         let collected_at = Cell::new(lua.used_memory());
-        Ok(Vm { lua, state, manifest, push, collected_at })
+        Ok(Vm { lua, state, manifest, push, collected_at, noted: Cell::new(0) })
     }
 
     /// Begins a push: nothing of the last one is left.
@@ -132,6 +162,10 @@ impl Vm {
         arguments: impl IntoLuaMulti,
     ) -> Result<Value, Fault> {
         self.state.place.set(place);
+        if let Some(hook) = place.hook() {
+            let calls = &self.state.calls[hook as usize];
+            calls.set(calls.get() + 1);
+        }
         let called = catch_unwind(AssertUnwindSafe(|| function.call::<Value>(arguments)));
         match called {
             Ok(Ok(value)) => Ok(value),
@@ -197,6 +231,32 @@ impl Vm {
         make().map_err(|error| Fault::from_lua(&error))
     }
 
+    /// Adds the calls since the last time to the plugin's counters.
+    pub fn count_calls(&self) {
+        for (calls, counter) in self.state.calls.iter().zip(&self.state.spec.shared.counts.calls) {
+            match calls.take() {
+                0 => {}
+                calls => bump(counter, u64::from(calls)),
+            }
+        }
+    }
+
+    /// Notes in the plugin's counters how much memory the machine uses.
+    pub fn note_memory(&self) {
+        let used = self.lua.used_memory() as i64;
+        let difference = used - self.noted.get();
+        // Not at every push: the counter is one for all workers.
+        if difference.abs() >= NOTED_BYTES_MIN {
+            self.noted.set(used);
+            self.state.spec.shared.counts.memory.fetch_add(difference, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether the plugin asks what is stored.
+    pub fn wants_facts(&self) -> bool {
+        self.state.facts.get()
+    }
+
     /// Bytes that the machine uses.
     pub fn used_memory(&self) -> usize {
         self.lua.used_memory()
@@ -205,6 +265,13 @@ impl Vm {
     #[cfg(test)]
     pub fn lua(&self) -> &Lua {
         &self.lua
+    }
+}
+
+impl Drop for Vm {
+    fn drop(&mut self) {
+        self.count_calls();
+        self.state.spec.shared.counts.memory.fetch_sub(self.noted.get(), Ordering::Relaxed);
     }
 }
 

@@ -16,6 +16,7 @@ use crate::plugin::fault::{Code, Fault};
 use crate::plugin::selector::Selector;
 use crate::plugin::spec::Spec;
 use crate::plugin::stage::Stage;
+use crate::plugin::stats::{Run, Shared};
 
 use super::log::LogGate;
 
@@ -32,6 +33,23 @@ pub enum Place {
     Commit,
     Result,
     Shutdown,
+}
+
+impl Place {
+    /// What a call there is counted as.
+    pub fn hook(self) -> Option<Run> {
+        Some(match self {
+            Place::Idle | Place::Load => return None,
+            Place::Request => Run::Request,
+            Place::Push => Run::Push,
+            Place::Family => Run::Family,
+            Place::Series => Run::Series,
+            Place::Sample => Run::Sample,
+            Place::Commit => Run::Commit,
+            Place::Result => Run::Result,
+            Place::Shutdown => Run::Shutdown,
+        })
+    }
 }
 
 /// Handles per kind for iterators and copies; one more is the hook's own argument.
@@ -102,6 +120,10 @@ const SELECTORS_MAX: usize = 256;
 pub struct State {
     pub stage: Rc<Stage>,
     pub spec: Arc<Spec>,
+    /// Takes the metrics of a machine that is only tried out.
+    pub trial: Option<Arc<Shared>>,
+    /// Runs of hooks since they were last counted, by [`Run`](crate::plugin::stats::Run).
+    pub calls: [Cell<u32>; Run::NAMES.len()],
     pub place: Cell<Place>,
     pub families: Aims,
     pub samples: Aims,
@@ -118,10 +140,12 @@ pub struct State {
 }
 
 impl State {
-    pub fn new(stage: Rc<Stage>, spec: Arc<Spec>) -> State {
+    pub fn new(stage: Rc<Stage>, spec: Arc<Spec>, trial: Option<Arc<Shared>>) -> State {
         State {
             stage,
             spec,
+            trial,
+            calls: Default::default(),
             place: Cell::new(Place::Idle),
             families: Aims::new(),
             samples: Aims::new(),
