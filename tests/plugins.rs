@@ -334,7 +334,7 @@ fn attacker(phase: &str, attack: &str) -> String {
            init = function() return {{ {phase} = {{ function({arguments})
              if not ({is_bad}) then return end
              {changes}
-             {attack}
+             do {attack} end
              error('still here')
            end }} }} end }}"
     )

@@ -99,6 +99,12 @@ pub fn transform(vm: &Vm, spec: &Spec, stage: &Stage, cache: &mut SeriesCache) -
         (0..samples).filter(|sample| !draft.sample(*sample).dropped).collect()
     };
     members.sort_by_key(|sample| stage.draft.borrow().sample(*sample).family);
+    if let ([hook], true, true) =
+        (&manifest.on_sample[..], manifest.on_family.is_empty(), manifest.on_series.is_empty())
+    {
+        vm.begin_walk(members, families, hook.selector.clone());
+        return samples(vm, stage, hook);
+    }
     let mut walk = Walk { vm, stage, cache, key: Vec::new() };
     let mut at = 0;
     while at < members.len() {
@@ -113,6 +119,20 @@ pub fn transform(vm: &Vm, spec: &Spec, stage: &Stage, cache: &mut SeriesCache) -
         at = end;
     }
     Ok(None)
+}
+
+/// `on_sample` over the samples of a walk that was begun.
+fn samples(vm: &Vm, stage: &Stage, hook: &Hook) -> Ended {
+    loop {
+        let returned = vm.walk(&hook.function);
+        vm.end_hook();
+        let Some((value, sample)) = returned? else { return Ok(None) };
+        match ends(verdict(&value)?, true, false)? {
+            Some(Verdict::Drop) => stage.draft.borrow_mut().drop_sample(sample),
+            Some(end) => return Ok(Some(end)),
+            None => {}
+        }
+    }
 }
 
 struct Walk<'w> {

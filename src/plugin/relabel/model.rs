@@ -346,7 +346,8 @@ fn random_rules_do_what_the_model_does() {
         let mut changed = 0;
         for case in 0..CASES {
             let mut labels: Labels = Vec::new();
-            for name in ["__name__", "_", "a", "b", "foo", "x1"] {
+            // Sorted, as they are seen.
+            for name in ["_", "__name__", "a", "b", "foo", "x1"] {
                 if dice.roll(3) > 0 {
                     let value = (0..1 + dice.roll(3))
                         .map(|_| dice.pick(&["a", "b", "foo", "x1", "_", "1", "2", ";", "\u{e9}", "B", "\n"]))

@@ -7,6 +7,7 @@
 //! 3. Whatever a script does, a call returns: with a value, a [`Fault`], or a panic that was caught.
 
 mod family;
+mod fast;
 mod gate;
 mod log;
 mod manifest;
@@ -28,10 +29,11 @@ use mlua::{AnyUserData, Function, IntoLuaMulti, Lua, LuaOptions, LuaString, StdL
 use self::family::FamilyHandle;
 use self::push::{GroupHandle, PushHandle};
 use self::sample::{LabelsHandle, SampleHandle};
-use self::state::{POOL, State};
+use self::state::{POOL, State, Walk};
 use super::budget::{self, Allowance, charge};
 use super::fault::{Code, Fault};
 use super::interrupt;
+use super::selector::Selector;
 use super::spec::{Body, Program, Spec};
 use super::stage::Stage;
 use super::stats::{Shared, bump};
@@ -46,6 +48,13 @@ const FULL_PERCENT: usize = 90;
 /// Bytes a machine may grow by before its collector is stepped after a push.
 const GROWTH_BYTES: usize = 256 * 1024;
 
+/// See [`Vm::drive`].
+const DRIVE: &str = "return function(hook, sample, push, step)
+  local verdict
+  repeat verdict = hook(sample, push) until not step(verdict)
+  return verdict
+end";
+
 /// Changes of memory below this are not noted.
 const NOTED_BYTES_MIN: i64 = 16 * 1024;
 
@@ -55,6 +64,9 @@ pub struct Vm {
     state: Rc<State>,
     pub manifest: Manifest,
     push: AnyUserData,
+    /// Calls a hook for sample after sample while it returns nothing.
+    drive: Function,
+    step: Function,
     collected_at: Cell<usize>,
     /// Bytes as last noted in the plugin's counters.
     noted: Cell<i64>,
@@ -104,6 +116,9 @@ impl Vm {
         let state = Rc::new(State::new(stage.clone(), spec.clone(), trial));
         let lua = build(&state, spec.budget.memory_bytes).map_err(|e| Fault::from_lua(&e))?;
         let push = handles(&lua, &state).map_err(|error| Fault::from_lua(&error))?;
+        let step = fast::stepper(&lua, &state).map_err(|error| Fault::from_lua(&error))?;
+        let drive: Function =
+            lua.load(DRIVE).set_name("=drive").eval().map_err(|error| Fault::from_lua(&error))?;
         state.place.set(Place::Load);
         budget::arm(allowance);
         let loaded = catch_unwind(AssertUnwindSafe(|| {
@@ -120,7 +135,7 @@ impl Vm {
             Ok(loaded) => loaded?,
         };
         let collected_at = Cell::new(lua.used_memory());
-        Ok(Vm { lua, state, manifest, push, collected_at, noted: Cell::new(0) })
+        Ok(Vm { lua, state, manifest, push, drive, step, collected_at, noted: Cell::new(0) })
     }
 
     /// Begins a push: nothing of the last one is left.
@@ -172,6 +187,30 @@ impl Vm {
             Ok(Err(error)) => Err(Fault::from_lua(&error)),
             Err(_) => Err(Fault::new(Code::Internal, "a host function failed")),
         }
+    }
+
+    /// Begins to go over `members` with `on_sample`. Families from number `families` on are left out.
+    pub fn begin_walk(&self, members: Vec<u32>, families: u32, selector: Option<Arc<Selector>>) {
+        *self.state.walk.borrow_mut() = Walk { members, at: 0, families, selector, failed: false };
+    }
+
+    /// Calls `function` for one sample after the other of those begun with
+    /// [`begin_walk`](Vm::begin_walk), until it returns something, which is given back. `None` once no
+    /// sample is left. The caller has armed the budget.
+    ///
+    /// # Errors
+    ///
+    /// Whatever the script does wrong.
+    pub fn walk(&self, function: &Function) -> Result<Option<(Value, u32)>, Fault> {
+        let Some(first) = self.state.next_sample() else { return Ok(None) };
+        let arguments = (function.clone(), self.sample_handle(first), self.push.clone(), self.step.clone());
+        let returned = self.call(Place::Sample, &self.drive, arguments)?;
+        let walk = self.state.walk.borrow();
+        if walk.failed {
+            return Err(Fault::new(Code::Internal, "a host function failed"));
+        }
+        // The sample that the value was returned for is the one visited last.
+        Ok(Some((returned, walk.members[walk.at - 1])))
     }
 
     /// Ends a hook: handles go stale.
@@ -332,6 +371,7 @@ fn handles(lua: &Lua, state: &Rc<State>) -> mlua::Result<AnyUserData> {
         samples.push(lua.create_userdata(SampleHandle { state: state.clone(), which, labels })?);
     }
     state.families.set_handles(families);
+    fast::install(lua, state, &samples)?;
     state.samples.set_handles(samples);
     let group = lua.create_userdata(GroupHandle { state: state.clone(), received: false })?;
     let group_received = lua.create_userdata(GroupHandle { state: state.clone(), received: true })?;
