@@ -103,7 +103,7 @@ pub fn transform(vm: &Vm, spec: &Spec, stage: &Stage, cache: &mut SeriesCache) -
         (&manifest.on_sample[..], manifest.on_family.is_empty(), manifest.on_series.is_empty())
     {
         vm.begin_walk(members, families, hook.selector.clone());
-        return samples(vm, stage, hook);
+        return visit(vm, stage, hook);
     }
     let mut walk = Walk { vm, stage, cache, key: Vec::new() };
     let mut at = 0;
@@ -122,7 +122,7 @@ pub fn transform(vm: &Vm, spec: &Spec, stage: &Stage, cache: &mut SeriesCache) -
 }
 
 /// `on_sample` over the samples of a walk that was begun.
-fn samples(vm: &Vm, stage: &Stage, hook: &Hook) -> Ended {
+fn visit(vm: &Vm, stage: &Stage, hook: &Hook) -> Ended {
     loop {
         let returned = vm.walk(&hook.function);
         vm.end_hook();
