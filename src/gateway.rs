@@ -8,13 +8,14 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::clock::Now;
+use crate::clock::{Now, UnixNanos};
 use crate::limits;
 use crate::model::{Families, GroupingKey, Leniency, NameRules, Reason, Refusal, RequestFacts};
 use crate::parse::{self, BodyFormat, lenient, openmetrics, protobuf, text};
-use crate::plugin::{self, Plugins, Problem};
+use crate::plugin::{self, Plugins, Problem, StoreFacts};
 use crate::render::renderer::Renderer;
 use crate::sink::durable::Durable;
+use crate::store::jobs::Around;
 use crate::store::{OwnFamily, Store};
 use crate::telemetry::Telemetry;
 
@@ -122,12 +123,19 @@ impl Gateway {
     /// Runs every push and delete from here on through `plugins`.
     #[must_use]
     pub fn with_plugins(self, plugins: Arc<Plugins>) -> Gateway {
+        let source = plugins.clone();
+        self.telemetry.set_plugins(move || plugin::figures(&source));
         Gateway { plugins: Some(plugins), ..self }
     }
 
     /// Whether requests go through plugins, which then want their [`RequestFacts`].
     pub fn has_plugins(&self) -> bool {
         self.plugins.is_some()
+    }
+
+    /// Whether a plugin reads any request header.
+    pub fn wants_headers(&self) -> bool {
+        self.plugins.as_ref().is_some_and(|plugins| plugins.wants_headers())
     }
 
     /// Whether a plugin reads the request header `name` (in lower case).
@@ -330,9 +338,9 @@ impl Gateway {
         result
     }
 
-    /// Applies one push as [`push`](Gateway::push) does, telling plugins where it came from. What they
-    /// made of it is stored without a template: the next body says little about what they will make of
-    /// that.
+    /// Applies one push as [`push`](Gateway::push) does, telling plugins where it came from. Where it
+    /// meets none but rules and `on_series`, what they made of it is remembered with the shape of its
+    /// body.
     ///
     /// # Errors
     ///
@@ -353,19 +361,29 @@ impl Gateway {
         };
         self.check_durable().inspect_err(|refusal| self.telemetry.count_refusal(refusal.reason))?;
         let format = parse::format_of(facts.content_type.as_deref().map(str::as_bytes));
+        if format == BodyFormat::Text
+            && let Some(chain) = plugins.chain(key)
+            && self.store.push_known_from(chain, mode, key, body, now.wall)
+        {
+            self.telemetry.count_reuse();
+            return Ok(Passed { stored: true, ..Passed::default() });
+        }
         let result = plugins.push(plugin::Push {
             key,
             facts,
             body,
             now,
-            parse: |key: &GroupingKey, load: &mut dyn FnMut(&Families<'_>)| {
-                self.read(format, key, body, now, &mut |families, _| {
-                    load(families);
+            parse: |key: &GroupingKey, load: plugin::Load<'_>| {
+                self.read(format, key, body, now, &mut |families, body| {
+                    load(families, body.is_some());
                     Ok(())
                 })
             },
-            store: |key: &GroupingKey, families: &Families<'_>| {
-                let stored = self.store.push(mode, key, families, None, now.wall);
+            around: |key: &GroupingKey, families: &Families<'_>| {
+                facts_of(&self.store.around(mode, key, families), now)
+            },
+            store: |key: &GroupingKey, families: &Families<'_>, cut: plugin::Cut<'_>| {
+                let stored = self.store.push_cut(mode, key, families, now.wall, cut);
                 match stored {
                     Err(refusal)
                         if refusal.reason == Reason::Inconsistent && !self.settings.check_consistency =>
@@ -438,6 +456,21 @@ impl Gateway {
     /// Every group as it is now, sorted by grouping key.
     pub fn groups(&self) -> Vec<GroupView> {
         self.store.views()
+    }
+}
+
+/// What plugins are told of what is stored.
+fn facts_of(around: &Around, now: Now) -> StoreFacts {
+    let age = |last: UnixNanos| (last != UnixNanos::NEVER).then(|| now.wall.seconds() - last.seconds());
+    StoreFacts {
+        group_series: around.group_lines,
+        // Clocks are set back now and then.
+        group_age: around.last_push.and_then(age).map(|seconds| seconds.max(0.0)),
+        job_series: around.job_lines,
+        job_groups: around.job_groups,
+        total_series: around.all_lines,
+        total_groups: around.all_groups,
+        replaced_series: around.replaced_lines,
     }
 }
 

@@ -15,6 +15,10 @@ pub mod wire;
 pub mod gateway;
 pub mod http;
 pub mod parse;
+#[cfg(feature = "plugins")]
+pub mod plugin;
+#[cfg(not(feature = "plugins"))]
+#[path = "plugin/absent.rs"]
 pub mod plugin;
 pub mod render;
 pub mod sink;

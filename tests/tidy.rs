@@ -89,6 +89,7 @@ const UNSAFE: &[(&str, &str)] = &[
     ("http/outbox.rs", "hands shared slices to the kernel as one vectored write"),
     ("http/tls/stream.rs", "reads plaintext out of the buffers that the runtime's traits lend"),
     ("http/watch.rs", "shuts down a socket that another task of the thread owns"),
+    ("plugin/vm/fast.rs", "answers the commonest calls on samples past mlua's layer"),
     ("plugin/interrupt.rs", "sets the interrupt of Luau directly, and reads the thread's CPU clock"),
 ];
 

@@ -169,6 +169,11 @@ const fn action(name: &'static str, action: Action, help: &'static str) -> Flag 
     Flag { name, short, kind, default: "false", help, section, role }
 }
 
+/// The help of a flag that does nothing in a build without plugins.
+const fn with_plugins(help: &'static str) -> &'static str {
+    if cfg!(feature = "plugins") { help } else { "Not in this program: it was built without plugins." }
+}
+
 macro_rules! switch {
     ($name:literal, $section:ident, $field:ident, $help:literal) => {
         Flag {
@@ -349,35 +354,35 @@ pub static FLAGS: &[Flag] = &[
     ),
     switch!("push.enable-utf8-names", Push, utf8_names, "Accept metric and label names in any UTF-8."),
     setting!("plugin.dir", Plugins, Text, "",
-        "Directory with Lua plugins. Setting it switches plugins on.",
+        with_plugins("Directory with Lua plugins. Setting it switches plugins on."),
         set: |draft, value| {
             draft.plugins.dir = value.to_owned();
             Ok(())
         },
         show: |draft| draft.plugins.dir.clone()),
     setting!("plugin.config", Plugins, Text, "",
-        "File that says which plugins run and how. Without it, plugins.yml in the plugin directory.",
+        with_plugins("File that says which plugins run and how. Without it, plugins.yml in the plugin directory."),
         set: |draft, value| {
             draft.plugins.config = value.to_owned();
             Ok(())
         },
         show: |draft| draft.plugins.config.clone()),
     setting!("plugin.watch", Plugins, Switch, "false",
-        "Reload plugins when their files change.",
+        with_plugins("Reload plugins when their files change."),
         set: |draft, value| {
             draft.plugins.watch = value == "true";
             Ok(())
         },
         show: |draft| draft.plugins.watch.to_string()),
     setting!("plugin.allow-broken", Plugins, Switch, "false",
-        "Start although a plugin fails to load. The failed one is left out.",
+        with_plugins("Start although a plugin fails to load. The failed one is left out."),
         set: |draft, value| {
             draft.plugins.allow_broken = value == "true";
             Ok(())
         },
         show: |draft| draft.plugins.allow_broken.to_string()),
     setting!("plugin.max-time", Plugins, Word, "50ms",
-    "Longest time that one plugin may take for a push, whatever its own budget says.",
+    with_plugins("Longest time that one plugin may take for a push, whatever its own budget says."),
     set: |draft, value| {
         let nanos = GoDuration::parse(value)?.0;
         if nanos <= 0 {

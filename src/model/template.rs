@@ -5,7 +5,7 @@
 //! Any difference, and any value that would change what the body means, ends the attempt and leaves
 //! the body to the parser, which then says what is wrong or takes it.
 
-use super::{Families, Field, MetricType, SampleSpan};
+use super::{Families, Field, MetricType, Number, SampleSpan, Series};
 use crate::format::float;
 
 /// How a value of the body is read and kept.
@@ -25,10 +25,13 @@ enum Reading {
 struct Piece {
     /// Constant bytes before the value.
     before: u32,
-    /// Where the value goes among the values of the push.
+    /// Where the value goes among the values of the push; [`NOWHERE`] if it is only checked.
     value: u32,
     reading: Reading,
 }
+
+/// In [`Piece::value`]: the series is not stored.
+const NOWHERE: u32 = u32::MAX;
 
 #[derive(Debug, PartialEq, Eq)]
 pub struct Template {
@@ -36,43 +39,111 @@ pub struct Template {
     constant: Box<[u8]>,
     pieces: Box<[Piece]>,
     value_count: usize,
+    /// See [`Template::chain`].
+    chain: u64,
+}
+
+/// What of a parsed body a template is cut from, for where the families are gone by then.
+#[derive(Debug, Default)]
+pub struct Outline {
+    samples: Vec<SampleSpan>,
+    /// In the order of [`Families::series`].
+    series: Vec<OutlineSeries>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct OutlineSeries {
+    kind: MetricType,
+    parts: u32,
+    float_counts: bool,
+}
+
+impl Outline {
+    /// Empties it, keeping its allocations.
+    pub fn clear(&mut self) {
+        self.samples.clear();
+        self.series.clear();
+    }
+
+    /// Takes the outline of `families`, which were parsed from text.
+    pub fn take(&mut self, families: &Families<'_>) {
+        self.clear();
+        self.samples.extend_from_slice(&families.samples);
+        let series = |kind, series: &Series| {
+            let parts = families.parts_of(series);
+            let is_float = |number: Number| matches!(number, Number::Float(_));
+            OutlineSeries {
+                kind,
+                parts: parts.len() as u32,
+                float_counts: is_float(series.count) || parts.iter().any(|part| is_float(part.value)),
+            }
+        };
+        let nothing = OutlineSeries { kind: MetricType::Untyped, parts: 0, float_counts: false };
+        self.series.resize(families.series.len(), nothing);
+        for family in &families.families {
+            for at in family.series.range() {
+                self.series[at] = series(family.kind, &families.series[at]);
+            }
+        }
+    }
+
+    /// Type and number of parts of each series, in the order of [`Families::series`].
+    pub fn series(&self) -> impl ExactSizeIterator<Item = (MetricType, usize)> {
+        self.series.iter().map(|series| (series.kind, series.parts as usize))
+    }
+
+    /// Cuts the template of `body`, from which the outline was taken. `first_value` says for a series
+    /// where its values begin among the `value_count` values of the push, or `None` if the series is
+    /// not stored. See [`Template::chain`] for `chain`.
+    ///
+    /// Returns `None` for bodies whose meaning hangs on more than that.
+    pub fn cut(
+        &self,
+        body: &[u8],
+        value_count: usize,
+        chain: u64,
+        first_value: impl Fn(u32) -> Option<u32>,
+    ) -> Option<Template> {
+        if self.samples.is_empty() && !self.series.is_empty() {
+            return None;
+        }
+        let mut constant = Vec::with_capacity(body.len());
+        let mut pieces = Vec::with_capacity(self.samples.len());
+        let mut read = 0;
+        for sample in &self.samples {
+            let before = &body[read..sample.start as usize];
+            constant.extend_from_slice(before);
+            read = sample.end as usize;
+            let series = self.series[sample.series as usize];
+            let first = first_value(sample.series);
+            // A series that is not stored must still be one that the parser takes.
+            let (value, reading) = place(series, sample.field, first.unwrap_or(0))?;
+            let value = if first.is_some() { value } else { NOWHERE };
+            pieces.push(Piece { before: before.len() as u32, value, reading });
+        }
+        constant.extend_from_slice(&body[read..]);
+        Some(Template { constant: constant.into(), pieces: pieces.into(), value_count, chain })
+    }
 }
 
 impl Template {
-    /// Cuts the template of `body`, which was parsed to `families`. `first_value` says for a series
-    /// (by position in [`Families::series`]) where its values begin among the `value_count` values of
-    /// the push, or `None` if the series is not stored.
-    ///
-    /// Returns `None` for bodies whose meaning hangs on more than that.
+    /// Cuts the template of `body`, which was parsed to `families` and is stored as it is. See
+    /// [`Outline::cut`].
     pub fn cut(
         body: &[u8],
         families: &Families<'_>,
         value_count: usize,
         first_value: impl Fn(u32) -> Option<u32>,
     ) -> Option<Template> {
-        if families.samples.is_empty() && !families.series.is_empty() {
-            return None;
-        }
-        let mut kinds = vec![MetricType::Untyped; families.series.len()];
-        for family in &families.families {
-            kinds[family.series.range()].fill(family.kind);
-        }
-        let mut constant = Vec::with_capacity(body.len());
-        let mut pieces = Vec::with_capacity(families.samples.len());
-        let mut read = 0;
-        for sample in &families.samples {
-            let before = &body[read..sample.start as usize];
-            constant.extend_from_slice(before);
-            read = sample.end as usize;
-            let kind = kinds[sample.series as usize];
-            let (value, reading) = match first_value(sample.series) {
-                Some(first) => place(families, sample, kind, first)?,
-                None => (0, Reading::Ignored),
-            };
-            pieces.push(Piece { before: before.len() as u32, value, reading });
-        }
-        constant.extend_from_slice(&body[read..]);
-        Some(Template { constant: constant.into(), pieces: pieces.into(), value_count })
+        let mut outline = Outline::default();
+        outline.take(families);
+        outline.cut(body, value_count, 0, first_value)
+    }
+
+    /// What lies between the body and what is stored: zero for nothing, else the number of the plugins
+    /// that made one of the other. A template speaks for pushes on the same way only.
+    pub fn chain(&self) -> u64 {
+        self.chain
     }
 
     /// The values of `body` if it differs from the template's body in values alone.
@@ -97,30 +168,22 @@ impl Template {
                 Reading::CutCount => cut_count(number)?,
                 Reading::Ignored => continue,
             };
-            values[piece.value as usize] = bits;
+            if let Some(value) = values.get_mut(piece.value as usize) {
+                *value = bits;
+            }
         }
         (rest == constant).then_some(values)
     }
 }
 
 /// Where a sample's value goes, and how it is read; `None` if its meaning depends on other values.
-fn place(
-    families: &Families<'_>,
-    sample: &SampleSpan,
-    kind: MetricType,
-    first: u32,
-) -> Option<(u32, Reading)> {
-    use super::Number::Float;
-    let series = &families.series[sample.series as usize];
-    let parts = families.parts_of(series);
-    let sum = first + parts.len() as u32;
-    let histogram = kind.has_buckets();
-    let float_counts =
-        matches!(series.count, Float(_)) || parts.iter().any(|part| matches!(part.value, Float(_)));
-    if histogram && float_counts {
+fn place(series: OutlineSeries, field: Field, first: u32) -> Option<(u32, Reading)> {
+    let sum = first + series.parts;
+    let histogram = series.kind.has_buckets();
+    if histogram && series.float_counts {
         return None;
     }
-    Some(match sample.field {
+    Some(match field {
         Field::Ignored => (0, Reading::Ignored),
         Field::Value => (sum, Reading::Float),
         Field::Part(at) if histogram => (first + at, Reading::WholeCount),
@@ -189,6 +252,18 @@ mod tests {
         for other in others {
             assert!(template().read(other.as_bytes()).is_none(), "{other}");
         }
+    }
+
+    #[test]
+    fn series_that_are_not_stored_are_checked_and_forgotten() {
+        let families = text::parse(BODY.as_bytes(), NameRules::Legacy, Families::default()).unwrap();
+        // Only the gauge is stored.
+        let first = |series| (series == 2).then_some(0);
+        let template = Template::cut(BODY.as_bytes(), &families, 1, first).unwrap();
+        assert_eq!(template.read(BODY.as_bytes()).as_deref(), Some(&[1f64.to_bits()][..]));
+        let other = BODY.replace("4.5", "5.5").replace("g 1", "g 2");
+        assert_eq!(template.read(other.as_bytes()).as_deref(), Some(&[2f64.to_bits()][..]));
+        assert!(template.read(BODY.replace("h_count 3", "h_count -3").as_bytes()).is_none());
     }
 
     #[test]

@@ -68,12 +68,14 @@ impl Breaker {
         opens
     }
 
-    /// Notes a push that went well.
-    pub fn went_well(&mut self, job: &str) {
+    /// Notes a push that went well; true if that closed the breaker.
+    pub fn went_well(&mut self, job: &str) -> bool {
         // A failure now and then does not add up: only those within the window count.
-        if !self.jobs.is_empty() && self.jobs.get(job).is_some_and(|job| job.open_until.is_some()) {
+        let closes = !self.jobs.is_empty() && self.jobs.get(job).is_some_and(|job| job.open_until.is_some());
+        if closes {
             self.jobs.remove(job);
         }
+        closes
     }
 
     /// Jobs for which it is open.

@@ -28,12 +28,21 @@ pub struct SeriesCache {
     young: Entries,
     old: Entries,
     half: usize,
+    /// Since they were last counted.
+    pub hits: u64,
+    pub misses: u64,
 }
 
 impl SeriesCache {
     /// A cache of up to `entries`; with zero it remembers nothing.
     pub fn new(entries: usize) -> SeriesCache {
-        SeriesCache { young: Entries::default(), old: Entries::default(), half: entries / 2 }
+        SeriesCache {
+            young: Entries::default(),
+            old: Entries::default(),
+            half: entries / 2,
+            hits: 0,
+            misses: 0,
+        }
     }
 
     pub fn is_off(&self) -> bool {

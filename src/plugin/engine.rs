@@ -19,6 +19,8 @@ pub struct Plugins {
     /// Number of the generation in force; read at every push.
     number: AtomicU64,
     current: Mutex<Arc<Generation>>,
+    /// Whether some plugin of the current generation reads request headers.
+    wants_headers: AtomicBool,
     shared: Mutex<HashMap<String, Arc<Shared>>>,
     /// Held during a reload, so that two do not cross.
     reloading: Mutex<()>,
@@ -48,6 +50,7 @@ impl Plugins {
             number: AtomicU64::new(0),
             current: Mutex::new(Arc::new(Generation::empty(options.names))),
             options,
+            wants_headers: AtomicBool::new(false),
             shared: Mutex::default(),
             reloading: Mutex::default(),
             reload_successful: AtomicBool::new(true),
@@ -90,12 +93,24 @@ impl Plugins {
         }
         let number = generation.number;
         tracing::info!(generation = number, plugins = generation.plugins.len(), "plugins loaded");
+        for planned in &generation.plugins {
+            planned.spec.shared.take_metrics(&planned.about.metrics);
+        }
+        // Headers that the old generation reads are still copied for it until the new one serves.
+        self.wants_headers.fetch_or(generation.wants_headers(), Ordering::Relaxed);
+        let wants_headers = generation.wants_headers();
         *lock(&self.current) = Arc::new(generation);
         self.number.store(number, Ordering::Release);
+        self.wants_headers.store(wants_headers, Ordering::Relaxed);
         self.reload_successful.store(true, Ordering::Relaxed);
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         self.reload_time.store(now.as_secs(), Ordering::Relaxed);
         Ok(number)
+    }
+
+    /// Whether a plugin reads any request header.
+    pub fn wants_headers(&self) -> bool {
+        self.wants_headers.load(Ordering::Relaxed)
     }
 
     pub(super) fn id(&self) -> u64 {

@@ -1,41 +1,28 @@
 //! A set of plugins as one configuration describes it: found, compiled, tried out, immutable.
 
+use std::collections::HashMap;
 use std::collections::hash_map::DefaultHasher;
 use std::fmt;
 use std::hash::{Hash, Hasher};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::budget::Allowance;
 use super::bundled;
+pub use super::door::Options;
 use super::fault::{Code, Fault};
 use super::relabel::Ruleset;
 use super::selector::Selector;
 use super::settings::{Entry, File, OnError, SERIES_CACHE, is_plugin_name};
 use super::spec::{Body, SOURCE_BYTES_MAX, Sources, Spec};
 use super::stage::Stage;
-use super::stats::Shared;
+use super::stats::{Declared, Shared};
 use super::value::Value;
 use super::vm::Vm;
 use crate::model::NameRules;
-
-/// Where plugins come from and what binds them all.
-#[derive(Clone, Debug)]
-pub struct Options {
-    /// `--plugin.dir`.
-    pub dir: Option<PathBuf>,
-    /// `--plugin.config`; without it `plugins.yml` in the directory, if there is one.
-    pub config: Option<PathBuf>,
-    /// `--plugin.allow-broken`.
-    pub allow_broken: bool,
-    /// `--plugin.max-time`.
-    pub time_max: Duration,
-    pub names: NameRules,
-    /// Threads that serve.
-    pub workers: usize,
-}
+use crate::telemetry::Telemetry;
 
 /// Something wrong with a configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,7 +52,15 @@ pub struct About {
     pub selector: Option<Arc<Selector>>,
     /// Per-sample hooks that run on every sample.
     pub unselected: Vec<&'static str>,
+    /// Whether what it makes of a push hangs on nothing but the push's shape and key: tiers T0 and T1.
+    pub pure: bool,
+    /// Whether it asks what is stored.
+    pub facts: bool,
+    pub metrics: Vec<Declared>,
 }
+
+/// Hooks that cannot see values, requests or the time.
+const PURE: [&str; 3] = ["relabel", "group_relabel", "on_series"];
 
 /// A plugin in its place in the order.
 #[derive(Clone, Debug)]
@@ -117,8 +112,10 @@ impl Generation {
         let file = read_config(options).map_err(|fault| vec![Problem { plugin: None, fault }])?;
         let mut plugins = Vec::new();
         let mut problems = Vec::new();
+        let mut exposed = HashMap::new();
         for entry in file.plugins.iter().filter(|entry| entry.enabled != Some(false)) {
-            match plan(entry, options, old, shared) {
+            let planned = plan(entry, options, old, shared);
+            match planned.and_then(|planned| check_metrics(planned, &mut exposed)) {
                 Ok(planned) => plugins.push(planned),
                 Err(fault) => problems.push(Problem { plugin: Some(entry.name.clone()), fault }),
             }
@@ -137,10 +134,32 @@ impl Generation {
         })
     }
 
+    /// Whether some plugin reads request headers.
+    pub fn wants_headers(&self) -> bool {
+        self.plugins.iter().any(|plugin| !plugin.about.headers.is_empty())
+    }
+
     /// Whether some plugin reads the request header `name` (in lower case).
     pub fn wants_header(&self, name: &str) -> bool {
         self.plugins.iter().any(|plugin| plugin.about.headers.iter().any(|header| header == name))
     }
+}
+
+/// Makes sure that no two plugins, nor the gateway, show a metric under the same name. `exposed` leads
+/// from such names to the plugins before.
+fn check_metrics(planned: Planned, exposed: &mut HashMap<String, String>) -> Result<Planned, Fault> {
+    let name = &planned.spec.name;
+    for declared in &planned.about.metrics {
+        let shown = declared.exposed_name(name);
+        if Telemetry::declared().iter().any(|own| own.name == shown) {
+            return Err(Fault::new(Code::Manifest, format!("the metric {shown} is the gateway's own")));
+        }
+        if let Some(other) = exposed.insert(shown.clone(), name.clone()) {
+            let text = format!("the metric {shown} is also one of the plugin {other}");
+            return Err(Fault::new(Code::Manifest, text));
+        }
+    }
+    Ok(planned)
 }
 
 fn load_fault(path: &Path, error: &std::io::Error) -> Fault {
@@ -250,18 +269,25 @@ fn try_out(spec: &Arc<Spec>) -> Result<About, Fault> {
         let hooks = [("relabel", rules.is_some()), ("group_relabel", group.is_some())];
         let hooks = hooks.into_iter().filter(|hook| hook.1).map(|hook| hook.0).collect();
         let on_error = on_error.unwrap_or_default();
-        return Ok(About { on_error, hooks, selector: spec.selector.clone(), ..About::default() });
+        let selector = spec.selector.clone();
+        return Ok(About { on_error, hooks, selector, pure: true, ..About::default() });
     }
     let stage = Rc::new(Stage::new(spec.names, 0, 1));
-    let vm = Vm::load(spec, &stage, Allowance::CHECK)?;
+    let trial = Arc::new(Shared::default());
+    let vm = Vm::try_out(spec, &stage, Allowance::CHECK, &trial)?;
     let manifest = &vm.manifest;
     let each = [("on_family", &manifest.on_family), ("on_sample", &manifest.on_sample)];
     let unselected = each.into_iter().filter(|(_, hooks)| hooks.iter().any(|hook| hook.selector.is_none()));
+    let hooks = manifest.hooks();
     Ok(About {
+        // Lenient names let bodies pass whose values are no numbers.
+        pure: !manifest.lenient_names && hooks.iter().all(|hook| PURE.contains(hook)),
+        facts: vm.wants_facts(),
+        metrics: trial.metrics().iter().map(|metric| metric.declared.clone()).collect(),
         version: manifest.version.clone(),
         description: manifest.description.clone(),
         on_error: on_error.unwrap_or(manifest.on_error),
-        hooks: manifest.hooks(),
+        hooks,
         headers: manifest.headers.clone(),
         selector: spec.selector.clone().or_else(|| manifest.selector.clone()),
         unselected: unselected.map(|hook| hook.0).collect(),

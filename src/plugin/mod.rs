@@ -8,9 +8,11 @@ pub mod bundled;
 pub mod cache;
 pub mod command;
 pub mod digest;
+mod door;
 pub mod draft;
 pub mod engine;
 pub mod expand;
+mod exposed;
 pub mod fault;
 pub mod generation;
 mod interrupt;
@@ -31,10 +33,10 @@ pub mod vm;
 pub mod watch;
 mod worker;
 
+pub use door::{Cut, Load, Options, Passed, Push, StoreFacts};
 pub use engine::Plugins;
-pub use generation::{Options, Problem};
-pub use verdicts::Passed;
-pub use worker::Push;
+pub use exposed::figures;
+pub use generation::Problem;
 
 #[cfg(test)]
 mod tests;

@@ -4,11 +4,19 @@
 //! string.
 
 use super::matcher::Matcher;
+use crate::model::GroupingKey;
 
 /// What a selector looks at.
 pub trait Labels {
     /// The value of a label; empty if there is none. `__name__` is the metric name.
     fn get(&self, name: &str) -> &str;
+}
+
+/// Grouping labels; there is no metric name among them.
+impl Labels for GroupingKey {
+    fn get(&self, name: &str) -> &str {
+        GroupingKey::get(self, name).unwrap_or_default()
+    }
 }
 
 #[derive(Clone, Debug)]

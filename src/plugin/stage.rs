@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 
+use super::door::StoreFacts;
 use super::draft::Draft;
 use crate::clock::UnixNanos;
 use crate::model::{GroupingKey, NameRules, RequestFacts};
@@ -13,6 +14,8 @@ pub struct Stage {
     pub request: RefCell<RequestFacts>,
     /// The grouping key as it was sent.
     pub received: RefCell<GroupingKey>,
+    /// Fetched for pushes that meet a plugin which asks.
+    pub store: Cell<Option<StoreFacts>>,
     pub now: Cell<UnixNanos>,
     /// The push's number in logs and answers.
     pub id: Cell<u64>,
@@ -28,6 +31,7 @@ impl Stage {
             draft: RefCell::new(Draft::new(names)),
             request: RefCell::default(),
             received: RefCell::new(GroupingKey::new("-", [])),
+            store: Cell::new(None),
             now: Cell::new(UnixNanos::NEVER),
             id: Cell::new(0),
             dry: Cell::new(false),

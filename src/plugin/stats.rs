@@ -4,9 +4,9 @@
 //! a push: host counters are atomics, and a machine keeps the cells it bumps.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::fault::{Code, Fault};
 
@@ -55,6 +55,13 @@ pub struct Declared {
     pub buckets: Vec<f64>,
 }
 
+impl Declared {
+    /// The name under which the metric of `plugin` is shown.
+    pub fn exposed_name(&self, plugin: &str) -> String {
+        format!("floodway_plugin_{plugin}_{}", self.name)
+    }
+}
+
 /// The cells of one label combination: one, or for a histogram a count per bucket, `+Inf`, the sum.
 pub type Cells = Arc<[Cell]>;
 
@@ -85,23 +92,71 @@ impl Metric {
     }
 }
 
+/// What is counted apart in [`Counts::calls`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Run {
+    GroupRelabel,
+    Commit,
+    Family,
+    Push,
+    Request,
+    Result,
+    Sample,
+    Series,
+    Relabel,
+    Shutdown,
+}
+
+impl Run {
+    /// Names in the order of the variants, which is theirs.
+    pub const NAMES: [&str; 10] = [
+        "group_relabel",
+        "on_commit",
+        "on_family",
+        "on_push",
+        "on_request",
+        "on_result",
+        "on_sample",
+        "on_series",
+        "relabel",
+        "shutdown",
+    ];
+}
+
+/// Why a push went on without a plugin, as [`Counts::skipped`] counts it.
+pub const SKIPS: [&str; 4] = ["breaker", "budget", "error", "memory"];
+
+/// Upper bounds of [`Counts::durations`] in nanoseconds; one more counter takes the rest.
+pub const DURATION_BOUNDS: [u64; 11] =
+    [1_000, 2_000, 5_000, 10_000, 20_000, 50_000, 100_000, 500_000, 2_000_000, 10_000_000, 50_000_000];
+
+/// Codes of rejections that are counted apart.
+const REJECT_CODES_MAX: usize = 32;
+
 /// Counters of the host about one plugin.
 #[derive(Debug, Default)]
 pub struct Counts {
-    pub calls: AtomicU64,
+    /// By [`Run`].
+    pub calls: [AtomicU64; Run::NAMES.len()],
     pub nanos: AtomicU64,
-    pub rejects: AtomicU64,
+    /// Pushes by how long they spent in the plugin, not cumulated.
+    pub durations: [AtomicU64; DURATION_BOUNDS.len() + 1],
+    rejects: Mutex<BTreeMap<String, u64>>,
     pub discards: AtomicU64,
     pub series_dropped: AtomicU64,
-    pub skipped: AtomicU64,
+    /// By [`SKIPS`].
+    pub skipped: [AtomicU64; SKIPS.len()],
     pub half_budget: AtomicU64,
     pub cache_hits: AtomicU64,
     pub cache_misses: AtomicU64,
     pub rebuilds: AtomicU64,
-    pub breaker_trips: AtomicU64,
     pub splits: AtomicU64,
     pub group_label_resets: AtomicU64,
     pub log_suppressed: AtomicU64,
+    /// Bytes that the machines of all workers use.
+    pub memory: AtomicI64,
+    /// Until when the breaker of each worker is open for some job.
+    open: Mutex<BTreeMap<usize, Instant>>,
     /// By position in [`Code::ALL`].
     errors: [AtomicU64; Code::ALL.len()],
 }
@@ -122,8 +177,46 @@ impl Counts {
         Code::ALL.into_iter().zip(&self.errors).map(|(code, count)| (code, count.load(Ordering::Relaxed)))
     }
 
+    /// Notes the time that a push spent in the plugin.
     pub fn count_time(&self, time: Duration) {
-        bump(&self.nanos, u64::try_from(time.as_nanos()).unwrap_or(u64::MAX));
+        let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        bump(&self.nanos, nanos);
+        let at = DURATION_BOUNDS.iter().position(|bound| nanos <= *bound).unwrap_or(DURATION_BOUNDS.len());
+        bump(&self.durations[at], 1);
+    }
+
+    /// Counts a rejection by its code; further codes count as `overflow` once there are many.
+    pub fn count_reject(&self, code: &str) {
+        let mut rejects = self.rejects.lock().unwrap_or_else(PoisonError::into_inner);
+        let full = rejects.len() >= REJECT_CODES_MAX && !rejects.contains_key(code);
+        *rejects.entry(if full { OVERFLOW } else { code }.to_owned()).or_default() += 1;
+    }
+
+    /// Rejections by code.
+    pub fn rejects(&self) -> BTreeMap<String, u64> {
+        self.rejects.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Counts a push that goes on without the plugin.
+    pub fn count_skip(&self, reason: &str) {
+        if let Some(at) = SKIPS.iter().position(|known| *known == reason) {
+            bump(&self.skipped[at], 1);
+        }
+    }
+
+    /// Notes until when the breaker of `worker` is open for some job; `None` once it is for none.
+    pub fn set_open(&self, worker: usize, until: Option<Instant>) {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        match until {
+            Some(until) => open.insert(worker, until),
+            None => open.remove(&worker),
+        };
+    }
+
+    /// Workers whose breaker is open for some job.
+    pub fn open(&self, now: Instant) -> usize {
+        let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        open.values().filter(|until| now < **until).count()
     }
 }
 
@@ -135,7 +228,30 @@ pub struct Shared {
 }
 
 impl Shared {
-    /// The metric that `declared` asks for. One that was declared otherwise before starts anew.
+    /// Takes the metrics of the generation that comes into force. Those that were declared alike before
+    /// go on, others begin or end.
+    pub fn take_metrics(&self, declared: &[Declared]) {
+        let mut metrics = self.metrics.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut old = std::mem::take(&mut *metrics);
+        for declared in declared {
+            let same = old.remove(&declared.name).filter(|metric| metric.declared == *declared);
+            let metric = same
+                .unwrap_or_else(|| Arc::new(Metric { declared: declared.clone(), cells: Mutex::default() }));
+            metrics.insert(declared.name.clone(), metric);
+        }
+    }
+
+    /// The metric that a machine of the generation in force declares. A machine of an older one counts
+    /// where nobody looks.
+    pub fn known_metric(&self, declared: Declared) -> Arc<Metric> {
+        let metrics = self.metrics.lock().unwrap_or_else(PoisonError::into_inner);
+        match metrics.get(&declared.name) {
+            Some(metric) if metric.declared == declared => metric.clone(),
+            _ => Arc::new(Metric { declared, cells: Mutex::default() }),
+        }
+    }
+
+    /// The metric that `declared` asks for, made if there is none like it.
     ///
     /// # Errors
     ///

@@ -1,14 +1,12 @@
 //! One plugin's hooks over the push on stage.
 
-use std::sync::atomic::Ordering;
-
 use super::cache::{Remembered, SeriesCache};
 use super::draft::Draft;
 use super::fault::{Code, Fault};
 use super::selector::Selector;
 use super::spec::Spec;
 use super::stage::Stage;
-use super::stats::bump;
+use super::stats::{Run, bump};
 use super::vm::{Hook, Place, ResultField, Verdict, Vm, verdict};
 
 /// A verdict that ends the chain, if one was given.
@@ -77,6 +75,7 @@ pub fn result(vm: &Vm, fields: &[(&str, ResultField<'_>)]) -> Result<(), Fault> 
 pub fn transform(vm: &Vm, spec: &Spec, stage: &Stage, cache: &mut SeriesCache) -> Ended {
     let manifest = &vm.manifest;
     if let Some(handle) = &manifest.relabel {
+        bump(&spec.shared.counts.calls[Run::Relabel as usize], 1);
         let counts = stage.draft.borrow_mut().relabel(&handle.rules, handle.only.as_deref())?;
         bump(&spec.shared.counts.splits, counts.splits as u64);
         bump(&spec.shared.counts.group_label_resets, counts.resets as u64);
@@ -100,7 +99,13 @@ pub fn transform(vm: &Vm, spec: &Spec, stage: &Stage, cache: &mut SeriesCache) -
         (0..samples).filter(|sample| !draft.sample(*sample).dropped).collect()
     };
     members.sort_by_key(|sample| stage.draft.borrow().sample(*sample).family);
-    let mut walk = Walk { vm, spec, stage, cache, key: Vec::new() };
+    if let ([hook], true, true) =
+        (&manifest.on_sample[..], manifest.on_family.is_empty(), manifest.on_series.is_empty())
+    {
+        vm.begin_walk(members, families, hook.selector.clone());
+        return visit(vm, stage, hook);
+    }
+    let mut walk = Walk { vm, stage, cache, key: Vec::new() };
     let mut at = 0;
     while at < members.len() {
         let family = stage.draft.borrow().sample(members[at]).family;
@@ -116,9 +121,22 @@ pub fn transform(vm: &Vm, spec: &Spec, stage: &Stage, cache: &mut SeriesCache) -
     Ok(None)
 }
 
+/// `on_sample` over the samples of a walk that was begun.
+fn visit(vm: &Vm, stage: &Stage, hook: &Hook) -> Ended {
+    loop {
+        let returned = vm.walk(&hook.function);
+        vm.end_hook();
+        let Some((value, sample)) = returned? else { return Ok(None) };
+        match ends(verdict(&value)?, true, false)? {
+            Some(Verdict::Drop) => stage.draft.borrow_mut().drop_sample(sample),
+            Some(end) => return Ok(Some(end)),
+            None => {}
+        }
+    }
+}
+
 struct Walk<'w> {
     vm: &'w Vm,
-    spec: &'w Spec,
     stage: &'w Stage,
     cache: &'w mut SeriesCache,
     key: Vec<u8>,
@@ -169,18 +187,17 @@ impl Walk<'_> {
 
     /// `on_series`, or what it is known to do.
     fn series(&mut self, sample: u32) -> Ended {
-        let counts = &self.spec.shared.counts;
         if self.cache.is_off() {
             return self.call_series(sample);
         }
         self.key.clear();
         write_key(&mut self.key, &self.stage.draft.borrow(), sample);
         if let Some(known) = self.cache.get(&self.key) {
-            bump(&counts.cache_hits, 1);
             apply(&mut self.stage.draft.borrow_mut(), sample, known)?;
+            self.cache.hits += 1;
             return Ok(None);
         }
-        counts.cache_misses.fetch_add(1, Ordering::Relaxed);
+        self.cache.misses += 1;
         let before = Seen::of(&self.stage.draft.borrow(), sample);
         let ended = self.call_series(sample)?;
         if ended.is_none() {

@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use super::budget::Used;
+pub use super::door::Passed;
 use super::fault::{Code, Fault};
 use super::vm::Reject;
 use super::worker::{BREAKER_OPEN, BREAKER_SECONDS};
@@ -15,22 +16,6 @@ pub(super) enum Outcome {
     Refused(Refusal),
     /// Nothing is stored, and the pusher is told that all is well.
     Discarded,
-}
-
-/// A push that was not refused.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Passed {
-    /// Plugins that failed and were left out, for the header `X-Push-Skipped`.
-    pub skipped: Vec<String>,
-    /// False if a plugin discarded the push.
-    pub stored: bool,
-}
-
-impl Passed {
-    /// The headers that the answer carries.
-    pub fn headers(&self) -> Vec<(&'static str, String)> {
-        self.skipped.iter().map(|plugin| ("X-Push-Skipped", plugin.clone())).collect()
-    }
 }
 
 fn headers(plugin: &str, code: &str, id: &str) -> Vec<(&'static str, String)> {
@@ -53,19 +38,24 @@ pub(super) fn refused_by_plugin(plugin: &str, reject: Reject, id: &str) -> Refus
     }
 }
 
+/// The word for a fault in answers and counters.
+pub(super) fn reason_of(fault: &Fault) -> &'static str {
+    match fault.code {
+        Code::Limit if fault.text == BREAKER_OPEN => "breaker",
+        Code::Budget => "budget",
+        Code::Memory => "memory",
+        _ => "error",
+    }
+}
+
 /// A refusal because a plugin failed.
 pub(super) fn refused_by_fault(plugin: &str, fault: &Fault, used: Used, id: &str) -> Refusal {
-    let breaker = fault.code == Code::Limit && fault.text == BREAKER_OPEN;
-    let (status, code, wait, what) = match fault.code {
-        _ if breaker => {
-            (503, "breaker", Some(BREAKER_SECONDS), "rests after it broke its budget repeatedly".to_owned())
-        }
-        Code::Budget => {
-            let text = format!("used up its time budget ({:.1} ms)", millis(used.time));
-            (503, "budget", Some(1), text)
-        }
-        Code::Memory => (503, "memory", Some(1), "used up its memory".to_owned()),
-        _ => (500, "error", None, format!("failed ({})", fault.code.name())),
+    let code = reason_of(fault);
+    let (status, wait, what) = match code {
+        "breaker" => (503, Some(BREAKER_SECONDS), "rests after it broke its budget repeatedly".to_owned()),
+        "budget" => (503, Some(1), format!("used up its time budget ({:.1} ms)", millis(used.time))),
+        "memory" => (503, Some(1), "used up its memory".to_owned()),
+        _ => (500, None, format!("failed ({})", fault.code.name())),
     };
     let mut headers = headers(plugin, code, id);
     if let Some(seconds) = wait {

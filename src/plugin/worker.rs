@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use super::breaker::{Breaker, REST};
 use super::budget::{self, Allowance, Used};
 use super::cache::SeriesCache;
+use super::door::{Cut, Load, Push, StoreFacts};
 use super::draft::{Received, Snapshot};
 use super::engine::Plugins;
 use super::fault::{Code, Fault};
@@ -18,9 +19,9 @@ use super::generation::{Generation, Planned};
 use super::settings::OnError;
 use super::spec::Body;
 use super::stage::Stage;
-use super::stats::bump;
+use super::stats::{Run, bump};
 use super::transform::{self, Ended};
-use super::verdicts::{Outcome, Passed, refused_by_fault, refused_by_plugin};
+use super::verdicts::{Outcome, Passed, reason_of, refused_by_fault, refused_by_plugin};
 use super::vm::{Health, ResultField, Verdict, Vm, one_line};
 use crate::clock::Now;
 use crate::model::{Families, GroupingKey, Reason, Refusal, RequestFacts};
@@ -62,30 +63,17 @@ thread_local! {
 /// Engines that a thread remembers.
 const ENGINES_MAX: usize = 4;
 
-/// A push on its way, as the gateway hands it in.
-pub struct Push<'p, P, S, F> {
-    pub key: &'p GroupingKey,
-    pub facts: RequestFacts,
-    pub body: &'p [u8],
-    pub now: Now,
-    /// Reads the body and hands its families over. The key is the one they will be stored under.
-    pub parse: P,
-    /// Stores the families under the key.
-    pub store: S,
-    /// Notes on the group of the key, if it exists, that the push failed.
-    pub mark_failed: F,
-}
-
 impl Plugins {
     /// Runs a push through all plugins, between `parse` and `store`.
     ///
     /// # Errors
     ///
     /// A plugin refuses the push, or `parse` or `store` does. Nothing is stored then.
-    pub fn push<P, S, F>(&self, push: Push<'_, P, S, F>) -> Result<Passed, Refusal>
+    pub fn push<P, G, S, F>(&self, push: Push<'_, P, G, S, F>) -> Result<Passed, Refusal>
     where
-        P: FnOnce(&GroupingKey, &mut dyn FnMut(&Families<'_>)) -> Result<(), Refusal>,
-        S: FnOnce(&GroupingKey, &Families<'_>) -> Result<(), Refusal>,
+        P: FnOnce(&GroupingKey, Load<'_>) -> Result<(), Refusal>,
+        G: Fn(&GroupingKey, &Families<'_>) -> StoreFacts,
+        S: FnOnce(&GroupingKey, &Families<'_>, Cut<'_>) -> Result<(), Refusal>,
         F: FnOnce(&GroupingKey),
     {
         let mut worker = self.take_worker();
@@ -110,6 +98,17 @@ impl Plugins {
         let outcome = worker.delete(key, facts, now, delete);
         put_back(worker);
         outcome
+    }
+
+    /// The number under which the outcome of a push to `key` may be remembered with the shape of its
+    /// body: that of the generation, where all plugins that the push meets are rules and `on_series`.
+    /// The next push of that shape need not come here while the number is the same. `None` also until
+    /// this thread has switched to the newest generation.
+    pub fn chain(&self, key: &GroupingKey) -> Option<u64> {
+        WORKERS.with_borrow(|workers| {
+            let mine = workers.iter().find(|worker| worker.engine == self.id())?;
+            if mine.generation.number == self.number() { mine.chain(key) } else { None }
+        })
     }
 
     /// Whether a plugin reads the request header `name` (in lower case).
@@ -176,11 +175,22 @@ impl Worker {
         self.generation = generation;
     }
 
+    /// See [`Plugins::chain`].
+    fn chain(&self, key: &GroupingKey) -> Option<u64> {
+        let sits_out = |slot: &Slot| match &slot.planned.about.selector {
+            Some(selector) => !selector.matches(key),
+            None => false,
+        };
+        let is_pure = self.slots.iter().all(|slot| slot.planned.about.pure || sits_out(slot));
+        is_pure.then_some(self.generation.number)
+    }
+
     fn begin(&mut self, key: &GroupingKey, facts: RequestFacts, now: Now) {
         let stage = &self.stage;
         stage.draft.borrow_mut().clear(self.generation.names, key);
         *stage.request.borrow_mut() = facts;
         *stage.received.borrow_mut() = key.clone();
+        stage.store.set(None);
         stage.now.set(now.wall);
         let draft = stage.draft.borrow();
         for slot in &mut self.slots {
@@ -194,21 +204,31 @@ impl Worker {
         }
     }
 
-    fn push<P, S, F>(&mut self, push: Push<'_, P, S, F>) -> Result<Passed, Refusal>
+    fn push<P, G, S, F>(&mut self, push: Push<'_, P, G, S, F>) -> Result<Passed, Refusal>
     where
-        P: FnOnce(&GroupingKey, &mut dyn FnMut(&Families<'_>)) -> Result<(), Refusal>,
-        S: FnOnce(&GroupingKey, &Families<'_>) -> Result<(), Refusal>,
+        P: FnOnce(&GroupingKey, Load<'_>) -> Result<(), Refusal>,
+        G: Fn(&GroupingKey, &Families<'_>) -> StoreFacts,
+        S: FnOnce(&GroupingKey, &Families<'_>, Cut<'_>) -> Result<(), Refusal>,
         F: FnOnce(&GroupingKey),
     {
+        let chain = self.chain(push.key);
         self.begin(push.key, push.facts, push.now);
         let mut passed = Passed::default();
         let mut outcome = self.phase_request(&mut passed);
         if outcome.is_none() {
             let key = self.stage.draft.borrow().grouping_key();
             let body = push.body;
-            let draft = &self.stage.draft;
-            let mut load = |families: &Families<'_>| {
-                draft.borrow_mut().load(&Received { families, body });
+            let (stage, around) = (&self.stage, &push.around);
+            let asks = self.slots.iter().any(|slot| slot.active && slot.planned.about.facts);
+            let mut load = |families: &Families<'_>, is_text: bool| {
+                let mut draft = stage.draft.borrow_mut();
+                draft.load(&Received { families, body });
+                if chain.is_some() && is_text {
+                    draft.outline(families);
+                }
+                if asks {
+                    stage.store.set(Some(around(&key, families)));
+                }
             };
             if let Err(refusal) = (push.parse)(&key, &mut load) {
                 outcome = Some(Outcome::Refused(refusal));
@@ -228,7 +248,12 @@ impl Worker {
                 let draft = self.stage.draft.borrow();
                 let key = draft.grouping_key();
                 let families = draft.families_into(std::mem::take(&mut self.spare));
-                let stored = (push.store)(&key, &families);
+                // What another key led here, or was skipped, says nothing of the next push.
+                let chain = chain.filter(|_| key == *push.key && passed.skipped.is_empty());
+                let cut = |values: usize, first: &dyn Fn(u32) -> Option<u32>| {
+                    draft.template(push.body, chain?, values, first)
+                };
+                let stored = (push.store)(&key, &families, &cut);
                 self.spare = families.recycle();
                 passed.stored = stored.is_ok();
                 stored
@@ -288,7 +313,7 @@ impl Worker {
                     bump(&counts.series_dropped, now_dropped.saturating_sub(dropped) as u64);
                 }
                 Ok(Some(Verdict::Reject(reject))) => {
-                    bump(&counts.rejects, 1);
+                    counts.count_reject(&reject.code);
                     let id = self.stage.id_text();
                     return Some(Outcome::Refused(refused_by_plugin(&slot.planned.spec.name, reject, &id)));
                 }
@@ -304,7 +329,7 @@ impl Worker {
                     if !pass {
                         return Some(Outcome::Refused(refused_by_fault(name, &fault, slot.used, &id)));
                     }
-                    bump(&counts.skipped, 1);
+                    counts.count_skip(reason_of(&fault));
                     let mut draft = self.stage.draft.borrow_mut();
                     draft.restore(&self.snapshot);
                     if let Some((before, after)) = slot.undo_group.take().zip(slot.group_after.take()) {
@@ -392,14 +417,29 @@ impl Worker {
     fn end(&mut self) {
         for slot in &mut self.slots {
             let faulted = std::mem::take(&mut slot.memory_error);
+            let counts = &slot.planned.spec.shared.counts;
+            if !slot.used.time.is_zero() {
+                counts.count_time(slot.used.time);
+            }
+            for (counted, counter) in [
+                (std::mem::take(&mut slot.cache.hits), &counts.cache_hits),
+                (std::mem::take(&mut slot.cache.misses), &counts.cache_misses),
+            ] {
+                if counted > 0 {
+                    bump(counter, counted);
+                }
+            }
             let Some(vm) = &slot.vm else { continue };
             if slot.used.steps == 0 && !faulted {
                 continue;
             }
+            vm.count_calls();
             if vm.tidy(faulted) == Health::Bloated {
                 vm.shut_down("rebuild");
-                bump(&slot.planned.spec.shared.counts.rebuilds, 1);
+                bump(&counts.rebuilds, 1);
                 slot.vm = None;
+            } else {
+                vm.note_memory();
             }
         }
     }
@@ -449,8 +489,6 @@ impl Slot {
         self.used.steps += used.steps;
         self.used.time += used.time;
         let counts = &self.planned.spec.shared.counts;
-        bump(&counts.calls, 1);
-        counts.count_time(used.time);
         if used.half {
             bump(&counts.half_budget, 1);
         }
@@ -469,15 +507,21 @@ impl Slot {
         match &ended {
             Err(fault) if matches!(fault.code, Code::Budget | Code::Memory) => {
                 self.memory_error = fault.code == Code::Memory;
-                if self.breaker.failed(&job, Instant::now()) {
-                    bump(&counts.breaker_trips, 1);
+                let now = Instant::now();
+                if self.breaker.failed(&job, now) {
+                    counts.set_open(stage.worker, Some(now + REST));
                 }
             }
             Err(fault) if fault.code == Code::Internal => {
                 // What a caught panic left behind is not worth keeping.
                 self.vm = None;
             }
-            _ => self.breaker.went_well(&job),
+            _ => {
+                let now = Instant::now;
+                if self.breaker.went_well(&job) && self.breaker.open(now()) == 0 {
+                    counts.set_open(stage.worker, None);
+                }
+            }
         }
         ended
     }
@@ -496,7 +540,10 @@ impl Slot {
                 return Err(fault.clone());
             }
             match Vm::load(&self.planned.spec, stage, Allowance::LOAD) {
-                Ok(vm) => (self.vm, self.failed_load) = (Some(vm), None),
+                Ok(vm) => {
+                    vm.note_memory();
+                    (self.vm, self.failed_load) = (Some(vm), None);
+                }
                 Err(fault) => {
                     self.failed_load = Some((fault.clone(), now));
                     return Err(fault);
@@ -509,6 +556,7 @@ impl Slot {
     fn request(&mut self, stage: &Rc<Stage>) -> Ended {
         match (&self.planned.spec.body, &self.vm) {
             (Body::Rules { group: Some(group), .. }, _) => {
+                bump(&self.planned.spec.shared.counts.calls[Run::GroupRelabel as usize], 1);
                 let kept = stage.draft.borrow_mut().relabel_group(group)?;
                 Ok((!kept).then(|| Verdict::Discard("dropped by a rule".into())))
             }
@@ -520,6 +568,7 @@ impl Slot {
     fn transform(&mut self, stage: &Rc<Stage>) -> Ended {
         match (&self.planned.spec.body, &self.vm) {
             (Body::Rules { rules: Some(rules), only, .. }, _) => {
+                bump(&self.planned.spec.shared.counts.calls[Run::Relabel as usize], 1);
                 let counts = stage.draft.borrow_mut().relabel(rules, only.as_ref())?;
                 bump(&self.planned.spec.shared.counts.splits, counts.splits as u64);
                 bump(&self.planned.spec.shared.counts.group_label_resets, counts.resets as u64);

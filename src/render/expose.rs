@@ -61,9 +61,11 @@ impl Index {
             };
             return vec![coder.piece(text.into(), encoding)];
         }
+        let own: Vec<&OwnFamily> = own.iter().filter(|own| !own.yields || !self.is_pushed(own)).collect();
+        let own = &own[..];
         let shown = self.shown(own);
         let mut out = Pieces { wanted, coder, loose: Vec::new(), pieces: Vec::new() };
-        let mut own = own.iter().peekable();
+        let mut own = own.iter().copied().peekable();
         for number in shown {
             let mut family = self.families[number as usize].take().expect("numbers lead to families");
             while let Some(before) = own.next_if(|own| *own.name < *family.name) {
@@ -95,7 +97,7 @@ impl Index {
         for (at, segment) in family.segments.iter_mut().enumerate().filter(|(_, s)| !s.is_empty()) {
             let piece = piece(segment, out, family.exotic, |fragments, text| {
                 if lead == Some(at as u32) {
-                    let help = own.map(|own| own.help);
+                    let help = own.map(|own| &*own.help);
                     let help = help.or_else(|| self.help(family.kind, &family.name, fragments));
                     text::write_header(text, &family.name, help, family.kind, form.escaping);
                 }
@@ -115,7 +117,7 @@ impl Index {
     /// A family as one message behind its length, which is known only when all series are there.
     fn expose_delimited(&self, family: &mut FamilyIndex, own: Option<&OwnFamily>, out: &mut Pieces<'_>) {
         let form = out.wanted.form;
-        let mut help = own.map(|own| own.help);
+        let mut help = own.map(|own| &*own.help);
         let mut pieces = Vec::with_capacity(family.segments.len());
         for segment in family.segments.iter_mut().filter(|segment| !segment.is_empty()) {
             help = help.or_else(|| self.help(family.kind, &family.name, &segment.fragments));
@@ -137,8 +139,28 @@ impl Index {
         }
     }
 
+    /// Whether pushes hold lines of a name that a family of our own would have.
+    fn is_pushed(&self, own: &OwnFamily) -> bool {
+        const SUFFIXES: [&str; 3] = ["_sum", "_count", "_bucket"];
+        let is_filled = |number: &u32| {
+            self.families[*number as usize].as_ref().is_some_and(|family| family.fragments > 0)
+        };
+        let held = |name: &str, with_lines: bool| {
+            let of_name = self.order.range((name.into(), MetricType::Counter)..);
+            of_name
+                .take_while(|((held, _), _)| **held == *name)
+                .any(|((_, kind), number)| is_filled(number) && (!with_lines || !is_plain(*kind)))
+        };
+        held(&own.name, false)
+            || SUFFIXES.iter().any(|suffix| {
+                let stem = own.name.strip_suffix(suffix);
+                (!is_plain(own.kind) && held(&format!("{}{suffix}", own.name), false))
+                    || stem.is_some_and(|stem| held(stem, true))
+            })
+    }
+
     /// The families to show, in order: all of them, except where unchecked pushes contradict.
-    fn shown(&self, own: &[OwnFamily]) -> Vec<u32> {
+    fn shown(&self, own: &[&OwnFamily]) -> Vec<u32> {
         let index =
             |number: &u32| self.families[*number as usize].as_ref().expect("numbers lead to families");
         let filled = self.order.values().copied().filter(|number| index(number).fragments > 0);
@@ -148,7 +170,7 @@ impl Index {
         let mut shown: Vec<u32> = Vec::new();
         for number in filled {
             let family = index(&number);
-            let own_kind = own.binary_search_by(|own| own.name.cmp(&family.name)).map(|at| own[at].kind);
+            let own_kind = own.binary_search_by(|own| (*own.name).cmp(&*family.name)).map(|at| own[at].kind);
             if own_kind.is_ok_and(|kind| kind != family.kind) {
                 continue;
             }
@@ -234,6 +256,11 @@ impl Index {
         let (record, block, _) = self.family_of(fragment);
         owners.shows(series_id(name, &block.shape, position, &record.group), fragment.group)
     }
+}
+
+/// Whether a series of this type is one line.
+fn is_plain(kind: MetricType) -> bool {
+    matches!(kind, MetricType::Counter | MetricType::Gauge | MetricType::Untyped)
 }
 
 /// The piece of a segment: kept, or made by `write` and kept. Only what is asked for is kept: where

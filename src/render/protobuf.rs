@@ -81,6 +81,19 @@ impl Writer {
         });
     }
 
+    /// Ends a histogram with its buckets, each an upper bound and a count that includes those below.
+    pub fn histogram(&mut self, buckets: impl Iterator<Item = (f64, u64)>, sum: f64, count: u64) {
+        self.value(MetricType::Histogram, |out| {
+            push_varint_field(out, 1, count);
+            push_double_field(out, 2, sum);
+            for (bound, count) in buckets {
+                push_field_start(out, 3, 1 + varint_len(count) + DOUBLE_FIELD);
+                push_varint_field(out, 1, count);
+                push_double_field(out, 2, bound);
+            }
+        });
+    }
+
     fn value(&mut self, kind: MetricType, write: impl FnOnce(&mut Vec<u8>)) {
         let mut value = std::mem::take(&mut self.value);
         value.clear();

@@ -45,13 +45,26 @@ impl Store {
     /// Takes a text body that differs from the group's last one in values alone, without parsing it;
     /// false if it does not.
     pub fn push_known(&self, mode: Mode, key: &GroupingKey, body: &[u8], now: UnixNanos) -> bool {
+        self.push_known_from(0, mode, key, body, now)
+    }
+
+    /// The same for a body that has gone the way `chain`, as the group's last one must have; see
+    /// [`Template::chain`].
+    pub fn push_known_from(
+        &self,
+        chain: u64,
+        mode: Mode,
+        key: &GroupingKey,
+        body: &[u8],
+        now: UnixNanos,
+    ) -> bool {
         let Some(group) = self.get(key) else { return false };
         let known = group.state.read(|state, _| state.blocks.clone());
         if mode == Mode::ReplaceGroup && known.len() != 1 {
             return false;
         }
         let block = known.iter().filter(|held| held.is_whole()).find_map(|held| {
-            let template = held.block.template.as_ref()?;
+            let template = held.block.template.as_ref().filter(|template| template.chain() == chain)?;
             let values = template.read(body)?;
             Some(Arc::new(Block {
                 shape: held.block.shape.clone(),
@@ -78,11 +91,31 @@ impl Store {
         body: Option<&[u8]>,
         now: UnixNanos,
     ) -> Result<(), Refusal> {
+        self.push_cut(mode, key, families, now, |values, first| {
+            body.and_then(|body| Template::cut(body, families, values, first))
+        })
+    }
+
+    /// As [`push`](Store::push), for families that are not what the body said. `cut` makes the template,
+    /// if there can be one, from the number of values and from where those of a series (by position in
+    /// `families`) begin.
+    ///
+    /// # Errors
+    ///
+    /// As [`push`](Store::push).
+    pub fn push_cut(
+        &self,
+        mode: Mode,
+        key: &GroupingKey,
+        families: &Families<'_>,
+        now: UnixNanos,
+        cut: impl FnOnce(usize, &dyn Fn(u32) -> Option<u32>) -> Option<Template>,
+    ) -> Result<(), Refusal> {
         if families.timestamped {
             self.stamp_failure(key, now);
             return Err(refusal(TIMESTAMPED));
         }
-        let block = match self.block(key, families, body, now) {
+        let block = match self.block_cut(key, families, now, cut) {
             Ok(block) => Arc::new(block),
             Err(Fault::Stamped(text)) => {
                 self.stamp_failure(key, now);
@@ -125,10 +158,22 @@ impl Store {
         body: Option<&[u8]>,
         now: UnixNanos,
     ) -> Result<Block, Fault> {
+        self.block_cut(key, families, now, |values, first| {
+            body.and_then(|body| Template::cut(body, families, values, first))
+        })
+    }
+
+    fn block_cut(
+        &self,
+        key: &GroupingKey,
+        families: &Families<'_>,
+        now: UnixNanos,
+        cut: impl FnOnce(usize, &dyn Fn(u32) -> Option<u32>) -> Option<Template>,
+    ) -> Result<Block, Fault> {
         let built = build::shape_of(families, key)?;
         let values = build::values_of(families, &built);
         let first = |series: u32| Some(built.first_values[series as usize]).filter(|at| *at != DROPPED);
-        let template = body.and_then(|body| Template::cut(body, families, values.len(), first));
+        let template = cut(values.len(), &first);
         let details = Details::new(&families.details, &built.first_values);
         let shape = self.shapes.intern(built.shape);
         let template = template.map(|template| shape.share(template));
@@ -187,13 +232,13 @@ impl Store {
             (Ok(()), Some(group)) => {
                 let published = group.state.update(|state| Next::Publish(next_state(state, mode, block), ()));
                 debug_assert!(published.is_ok(), "only the holder of the key's claim seals");
-                self.count_change(&old, &new);
+                self.count_change(key, &old, &new);
                 plan.book(&mut claimed);
                 self.note(group);
                 Ok(Attempt::Done)
             }
             (Ok(()), None) => {
-                self.count_change(&old, &new);
+                self.count_change(key, &old, &new);
                 plan.book(&mut claimed);
                 self.insert(key, new);
                 registered.keep();
@@ -289,13 +334,14 @@ impl Store {
             if group.state.seal(|_| ()).is_err() {
                 continue;
             }
-            self.count_change(&state, &GroupState::default());
+            self.count_change(key, &state, &GroupState::default());
             for (held, _, family) in state.families() {
                 claimed.release(held.block.shape.name(family), family.kind);
             }
             self.forget(&group);
             self.name_sets.unregister(key);
             self.groups_count.fetch_sub(1, std::sync::atomic::Ordering::Relaxed);
+            self.jobs.count(key.job(), -1, 0);
             self.note(&group);
             return true;
         }
@@ -312,6 +358,7 @@ impl Store {
         let group = Arc::new(Group::new(key.clone(), state));
         self.map.pin().insert(group.key.clone(), group.clone());
         self.groups_count.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        self.jobs.count(key.job(), 1, 0);
         self.note(&group);
     }
 
@@ -321,7 +368,8 @@ impl Store {
         let _ = map.remove_if(&group.key, |_, found| Arc::ptr_eq(found, group));
     }
 
-    fn count_change(&self, old: &GroupState, new: &GroupState) {
+    fn count_change(&self, key: &GroupingKey, old: &GroupState, new: &GroupState) {
+        self.jobs.count(key.job(), 0, new.line_count() as i64 - old.line_count() as i64);
         let difference = (new.series_count() as u64).wrapping_sub(old.series_count() as u64);
         self.series_count.fetch_add(difference, std::sync::atomic::Ordering::Relaxed);
     }

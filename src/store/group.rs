@@ -260,6 +260,12 @@ impl GroupState {
         self.families().map(|(_, _, family)| family.series.len()).sum()
     }
 
+    /// How many lines it shows, its two push times not counted: a histogram or summary has one for each
+    /// of its parts, one for its sum and one for its count.
+    pub fn line_count(&self) -> usize {
+        self.families().map(|(held, _, family)| held.block.shape.values_of(family).len()).sum()
+    }
+
     /// Whether replacing this state by `other` changes nothing but values and times.
     pub fn same_shape(&self, other: &GroupState) -> bool {
         self.blocks.len() == other.blocks.len()

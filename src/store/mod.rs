@@ -25,6 +25,7 @@ pub mod feed;
 pub mod group;
 mod hash;
 mod intern;
+pub mod jobs;
 mod name_sets;
 mod published;
 pub mod restore;
@@ -63,6 +64,7 @@ pub struct Store {
     following: usize,
     groups_count: AtomicU64,
     series_count: AtomicU64,
+    jobs: jobs::Jobs,
 }
 
 /// One of our own families, which pushes must agree with.
@@ -88,6 +90,7 @@ impl Store {
             following: group::RENDERER + 1,
             groups_count: AtomicU64::new(0),
             series_count: AtomicU64::new(0),
+            jobs: jobs::Jobs::default(),
         };
         for family in own {
             let help = family.help_must_agree.then_some(family.help);

@@ -4,16 +4,19 @@
 //! and alerts keep working; ours begin with `floodway_`. There are no `go_*` families: they describe
 //! Go's runtime, which is not here, and zeros in their place would be lies.
 
+use std::borrow::Cow;
+
 use super::log;
 use super::metrics::{PUSH_METHODS, REASONS, Telemetry};
 use super::persistence::Persistence;
+use super::plugins::PluginFigures;
 use super::process::{Allocator, Process};
 use super::summary::Merged;
 use super::{OwnFamily, OwnSeries, OwnValue};
 use crate::build_info;
 use crate::model::Leniency;
 use crate::model::MetricType;
-use crate::model::MetricType::{Counter, Gauge, Summary};
+use crate::model::MetricType::{Counter, Gauge, Histogram, Summary};
 
 /// The declaration of a family of our own.
 pub struct Declared {
@@ -22,7 +25,14 @@ pub struct Declared {
     pub kind: MetricType,
     /// Whether the family exists from the start; see [`OwnFamily::from_start`].
     pub from_start: bool,
-    collect: fn(&Figures<'_>) -> Vec<OwnSeries>,
+    collect: Collect,
+}
+
+/// Where the series of a family come from.
+enum Collect {
+    Here(fn(&Figures<'_>) -> Vec<OwnSeries>),
+    /// Whoever runs the plugins tells them under the family's name.
+    Plugins,
 }
 
 /// What is read once for all families of a scrape.
@@ -32,6 +42,7 @@ struct Figures<'t> {
     allocator: Option<Allocator>,
     /// Groups, series and hidden series.
     store: [u64; 3],
+    plugins: PluginFigures,
 }
 
 impl Telemetry {
@@ -42,23 +53,31 @@ impl Telemetry {
 
     /// All own families that have series now, sorted by name.
     pub fn families(&self) -> Vec<OwnFamily> {
-        let figures = Figures {
+        let mut figures = Figures {
             telemetry: self,
             process: Process::read(),
             allocator: Allocator::read(),
             store: self.store_figures(),
+            plugins: self.plugins(),
         };
-        DECLARED
-            .iter()
-            .map(|declared| OwnFamily {
-                name: declared.name,
-                help: declared.help,
+        let mut families = std::mem::take(&mut figures.plugins.declared);
+        for declared in DECLARED {
+            let series = match declared.collect {
+                Collect::Here(collect) => collect(&figures),
+                Collect::Plugins => figures.plugins.counted.remove(declared.name).unwrap_or_default(),
+            };
+            families.push(OwnFamily {
+                name: declared.name.into(),
+                help: declared.help.into(),
                 kind: declared.kind,
                 from_start: declared.from_start,
-                series: (declared.collect)(&figures),
-            })
-            .filter(|family| !family.series.is_empty())
-            .collect()
+                yields: false,
+                series,
+            });
+        }
+        families.retain(|family| !family.series.is_empty());
+        families.sort_by(|a, b| a.name.cmp(&b.name));
+        families
     }
 }
 
@@ -68,7 +87,7 @@ const fn family(
     help: &'static str,
     collect: fn(&Figures<'_>) -> Vec<OwnSeries>,
 ) -> Declared {
-    Declared { name, help, kind, from_start: true, collect }
+    Declared { name, help, kind, from_start: true, collect: Collect::Here(collect) }
 }
 
 /// A family that appears with its first value.
@@ -78,7 +97,12 @@ const fn later(
     help: &'static str,
     collect: fn(&Figures<'_>) -> Vec<OwnSeries>,
 ) -> Declared {
-    Declared { name, help, kind, from_start: false, collect }
+    Declared { name, help, kind, from_start: false, collect: Collect::Here(collect) }
+}
+
+/// A family about plugins, which is there where plugins are.
+const fn plugins(name: &'static str, kind: MetricType, help: &'static str) -> Declared {
+    Declared { name, help, kind, from_start: false, collect: Collect::Plugins }
 }
 
 static DECLARED: &[Declared] = &[
@@ -154,20 +178,62 @@ static DECLARED: &[Declared] = &[
                 .persistence()
                 .and_then(|p| p.last_error())
                 .map(|(error, at)| OwnSeries {
-                    labels: vec![("error", error)],
+                    labels: vec![("error".into(), error)],
                     value: OwnValue::Plain(at.seconds()),
                 })
                 .into_iter()
                 .collect()
         },
     ),
+    plugins("floodway_plugin_breaker_open", Gauge, "Workers on which the plugin rests for at least one job."),
+    plugins("floodway_plugin_cache_hits_total", Counter, "Series whose on_series was answered from memory."),
+    plugins("floodway_plugin_cache_misses_total", Counter, "Series for which on_series ran."),
+    plugins("floodway_plugin_calls_total", Counter, "Runs of a hook or of a list of rules, by hook."),
+    plugins("floodway_plugin_discards_total", Counter, "Pushes that the plugin discarded."),
+    plugins("floodway_plugin_duration_seconds", Histogram, "Time that a push spent in the plugin."),
+    plugins("floodway_plugin_errors_total", Counter, "Failures of the plugin, by code."),
+    plugins("floodway_plugin_generation", Gauge, "Number of the set of plugins in force."),
+    plugins(
+        "floodway_plugin_group_label_resets_total",
+        Counter,
+        "Grouping labels that a rule changed in vain.",
+    ),
+    plugins(
+        "floodway_plugin_half_budget_total",
+        Counter,
+        "Runs that used more than half of their time budget.",
+    ),
+    plugins("floodway_plugin_info", Gauge, "Always 1; the labels say which plugin is in force and how."),
+    plugins("floodway_plugin_log_suppressed_total", Counter, "Log records of the plugin over its rate."),
+    plugins("floodway_plugin_memory_bytes", Gauge, "Bytes that the plugin's machines use, over all workers."),
+    plugins(
+        "floodway_plugin_outcomes_reused_total",
+        Counter,
+        "Pushes stored as what rules and on_series made of the last push of that shape.",
+    ),
+    plugins(
+        "floodway_plugin_rebuilds_total",
+        Counter,
+        "Machines built anew because their memory stayed full.",
+    ),
+    plugins("floodway_plugin_rejects_total", Counter, "Pushes that the plugin refused, by code."),
+    plugins("floodway_plugin_reload_successful", Gauge, "Whether the last reload of the plugins worked."),
+    plugins(
+        "floodway_plugin_reload_timestamp_seconds",
+        Gauge,
+        "When plugins were last loaded with success, in unix seconds.",
+    ),
+    plugins("floodway_plugin_seconds_total", Counter, "Time spent in the plugin."),
+    plugins("floodway_plugin_series_dropped_total", Counter, "Samples that the plugin dropped from pushes."),
+    plugins("floodway_plugin_skipped_total", Counter, "Pushes that went on without the plugin, by reason."),
+    plugins("floodway_plugin_splits_total", Counter, "Histograms and summaries that rules took apart."),
     family(
         "floodway_push_lenience_total",
         Counter,
         "Pushes taken only because --push.lenient forgives something, by what was forgiven.",
         |f| {
             let series = |leniency: Leniency| OwnSeries {
-                labels: vec![("kind", leniency.label().to_owned())],
+                labels: vec![("kind".into(), leniency.label().to_owned())],
                 value: OwnValue::Plain(f.telemetry.leniencies(leniency) as f64),
             };
             Leniency::ALL.map(series).into()
@@ -175,7 +241,7 @@ static DECLARED: &[Declared] = &[
     ),
     family("floodway_pushes_refused_total", Counter, "Pushes refused, by reason.", |f| {
         let series = |(index, reason): (usize, &crate::model::Reason)| OwnSeries {
-            labels: vec![("reason", reason.label().to_owned())],
+            labels: vec![("reason".into(), reason.label().to_owned())],
             value: OwnValue::Plain(f.telemetry.refusals(index) as f64),
         };
         REASONS.iter().enumerate().map(series).collect()
@@ -262,9 +328,9 @@ static DECLARED: &[Declared] = &[
         |f| {
             let series = |((code, handler, method), count): ((u16, &str, &str), u64)| OwnSeries {
                 labels: vec![
-                    ("code", code.to_string()),
-                    ("handler", handler.to_owned()),
-                    ("method", method.to_owned()),
+                    ("code".into(), code.to_string()),
+                    ("handler".into(), handler.to_owned()),
+                    ("method".into(), method.to_owned()),
                 ],
                 value: OwnValue::Plain(count as f64),
             };
@@ -280,11 +346,11 @@ fn plain(figure: Option<f64>) -> Vec<OwnSeries> {
 
 /// One series of value 1 that is there for its labels.
 fn labelled(labels: &[(&'static str, &str)]) -> Vec<OwnSeries> {
-    let labels = labels.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
+    let labels = labels.iter().map(|(name, value)| ((*name).into(), (*value).to_owned())).collect();
     vec![OwnSeries { labels, value: OwnValue::Plain(1.0) }]
 }
 
-fn single(value: f64) -> OwnSeries {
+pub(super) fn single(value: f64) -> OwnSeries {
     OwnSeries { labels: Vec::new(), value: OwnValue::Plain(value) }
 }
 
@@ -297,13 +363,14 @@ fn persisted(figures: &Figures<'_>, series: impl FnOnce(&Persistence) -> OwnSeri
 fn summaries(merged: impl Fn(usize) -> Merged, per_unit: f64) -> Vec<OwnSeries> {
     let series = |(index, method): (usize, &&str)| {
         let merged = merged(index);
-        (merged.count > 0).then(|| summary_of(vec![("method", (*method).to_owned())], &merged, per_unit))
+        (merged.count > 0)
+            .then(|| summary_of(vec![("method".into(), (*method).to_owned())], &merged, per_unit))
     };
     PUSH_METHODS.iter().enumerate().filter_map(series).collect()
 }
 
 /// A summary series in units of `per_unit` observed steps.
-fn summary_of(labels: Vec<(&'static str, String)>, merged: &Merged, per_unit: f64) -> OwnSeries {
+fn summary_of(labels: Vec<(Cow<'static, str>, String)>, merged: &Merged, per_unit: f64) -> OwnSeries {
     let quantile = |rank: f64| (rank, merged.quantile(rank) / per_unit);
     OwnSeries {
         labels,
@@ -334,7 +401,8 @@ mod tests {
 
     #[test]
     fn what_exists_from_the_start_is_there_at_the_start() {
-        let names = |telemetry: &Telemetry| telemetry.families().iter().map(|f| f.name).collect::<Vec<_>>();
+        let names =
+            |telemetry: &Telemetry| telemetry.families().into_iter().map(|f| f.name).collect::<Vec<_>>();
         let telemetry = Telemetry::new(1);
         let from_start: Vec<&str> = DECLARED.iter().filter(|d| d.from_start).map(|d| d.name).collect();
         assert_eq!(names(&telemetry), from_start);
@@ -349,7 +417,22 @@ mod tests {
         telemetry.count_request("status", "get", 200);
         telemetry.observe_push("put", 1, Duration::ZERO);
         telemetry.enable_persistence().failed("no space");
-        assert_eq!(names(&telemetry).len(), DECLARED.len());
+        telemetry.set_plugins(|| {
+            let told = DECLARED.iter().filter(|declared| matches!(declared.collect, Collect::Plugins));
+            let counted = told.map(|declared| (declared.name, vec![single(1.0)])).collect();
+            let declared = OwnFamily {
+                name: "floodway_plugin_p_x".into(),
+                help: "".into(),
+                kind: Gauge,
+                from_start: false,
+                yields: true,
+                series: vec![single(2.0)],
+            };
+            PluginFigures { counted, declared: vec![declared] }
+        });
+        let names = names(&telemetry);
+        assert_eq!(names.len(), DECLARED.len() + 1);
+        assert!(names.is_sorted() && names.iter().any(|name| name == "floodway_plugin_p_x"));
     }
 
     #[test]
@@ -408,7 +491,7 @@ mod tests {
         assert_eq!((*sum, *count), (0.25, 1));
         assert_eq!(quantiles.iter().map(|q| q.0).collect::<Vec<_>>(), [0.1, 0.5, 0.9]);
         assert!(quantiles.iter().all(|q| (q.1 - 0.25).abs() < 0.005), "{quantiles:?}");
-        let build: Vec<&str> = only("pushgateway_build_info").labels.iter().map(|label| label.0).collect();
+        let build: Vec<&str> = only("pushgateway_build_info").labels.iter().map(|label| &*label.0).collect();
         assert_eq!(build, ["branch", "goarch", "goos", "goversion", "revision", "tags", "version"]);
     }
 }

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use super::persistence::Persistence;
+use super::plugins::{PluginFigures, Source};
 use super::requests::RequestCounts;
 use super::slots::PerWorker;
 use super::summary::{self, Merged, Summary};
@@ -22,6 +23,7 @@ pub struct Telemetry {
     driver: OnceLock<&'static str>,
     store: StoreFigures,
     persistence: OnceLock<Persistence>,
+    plugins: OnceLock<Source>,
 }
 
 /// How much the store holds, as of the last rendering.
@@ -56,6 +58,7 @@ struct Counters {
     push_durations: [Summary; PUSH_METHODS.len()],
     refusals: [AtomicU64; REASONS.len()],
     leniencies: [AtomicU64; Leniency::ALL.len()],
+    reuses: AtomicU64,
     /// Opened less closed on this copy; below zero where connections close on another thread.
     connections: AtomicI64,
 }
@@ -70,6 +73,7 @@ impl Telemetry {
             driver: OnceLock::new(),
             store: StoreFigures::default(),
             persistence: OnceLock::new(),
+            plugins: OnceLock::new(),
         }
     }
 
@@ -98,6 +102,15 @@ impl Telemetry {
     /// Counts a push of which something was forgiven.
     pub fn count_lenience(&self, leniency: Leniency) {
         self.counters.mine().leniencies[leniency as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts a push that was stored as what plugins made of the last one of its shape.
+    pub fn count_reuse(&self) {
+        self.counters.mine().reuses.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn reuses(&self) -> u64 {
+        self.counters.iter().map(|part| part.reuses.load(Ordering::Relaxed)).sum()
     }
 
     pub fn connection_opened(&self) {
@@ -135,6 +148,21 @@ impl Telemetry {
     /// The figures about groups on the disk, if they are kept there.
     pub(super) fn persistence(&self) -> Option<&Persistence> {
         self.persistence.get()
+    }
+
+    /// Says where the figures about plugins are read. The first word stays.
+    pub fn set_plugins(&self, source: impl Fn() -> PluginFigures + Send + Sync + 'static) {
+        let _ = self.plugins.set(Box::new(source));
+    }
+
+    /// The figures about plugins, where there are any.
+    pub(super) fn plugins(&self) -> PluginFigures {
+        let mut figures = self.plugins.get().map(|source| source()).unwrap_or_default();
+        if self.plugins.get().is_some() {
+            let reused = vec![super::families::single(self.reuses() as f64)];
+            figures.counted.insert("floodway_plugin_outcomes_reused_total", reused);
+        }
+        figures
     }
 
     pub fn workers(&self) -> usize {

@@ -10,8 +10,10 @@ pub fn facts(gateway: &Gateway, head: &Head<'_>) -> Option<Box<RequestFacts>> {
         return None;
     }
     let text = |value: &[u8]| String::from_utf8_lossy(value).into_owned();
+    let wants_headers = gateway.wants_headers();
     let headers = head
         .headers()
+        .filter(|_| wants_headers)
         .map(|(name, value)| (name.to_ascii_lowercase(), value))
         .filter(|(name, _)| gateway.wants_header(name))
         .map(|(name, value)| (name, text(value)))

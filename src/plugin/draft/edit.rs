@@ -133,12 +133,20 @@ impl Draft {
         if self.group_label(from).is_some() || self.group_label(to).is_some() {
             return fault(Code::Value, "grouping labels are changed in on_request");
         }
-        let Some(value) = self.own_label(sample, from).map(str::to_owned) else { return Ok(false) };
+        if self.own_label(sample, from).is_none() {
+            return Ok(false);
+        }
         if from == to {
             return Ok(true);
         }
-        self.remove_label(sample, from);
-        self.set_label(sample, to, &value)?;
+        let new = self.write_for_plugin(to)?;
+        self.remove_label(sample, to);
+        let span = self.samples[sample as usize].labels;
+        for at in span.range() {
+            if self.text(self.labels[at].name) == from {
+                self.labels[at].name = new;
+            }
+        }
         Ok(true)
     }
 

@@ -42,6 +42,8 @@ impl Draft {
         self.parts.clear();
         self.blobs.clear();
         self.group.clear();
+        self.outline.clear();
+        self.sample_of.clear();
         (self.timestamped, self.names) = (false, names);
         (self.received, self.body_bytes, self.written, self.added, self.dropped) = (0, 0, 0, 0, 0);
         for (name, value) in key.labels() {
@@ -182,7 +184,7 @@ impl Draft {
     }
 
     /// Positions of the samples that are left, the families in order, those of one family in order.
-    fn samples_by_family(&self) -> Vec<u32> {
+    pub(super) fn samples_by_family(&self) -> Vec<u32> {
         let left = |at: &u32| !self.samples[*at as usize].dropped;
         let mut order: Vec<u32> = (0..self.samples.len() as u32).filter(left).collect();
         let family = |at: &u32| self.samples[*at as usize].family;

@@ -15,7 +15,9 @@ mod edit;
 mod load;
 mod relabel;
 mod series;
+mod template;
 
+use crate::model::template::Outline;
 use crate::model::{MetricType, NameRules, Number, Part, Span};
 
 pub use edit::{Edit, NewSample};
@@ -84,6 +86,10 @@ pub struct Draft {
     group: Vec<Label>,
     /// Samples as they came in.
     received: usize,
+    /// The body they came from, where a template of it may be cut, and which sample each of its series
+    /// became.
+    outline: Outline,
+    sample_of: Vec<u32>,
     /// Bytes of the body.
     pub body_bytes: usize,
     /// Bytes that edits appended since the current plugin began, and samples it added.
@@ -115,6 +121,8 @@ impl Draft {
             names,
             group: Vec::new(),
             received: 0,
+            outline: Outline::default(),
+            sample_of: Vec::new(),
             body_bytes: 0,
             written: 0,
             added: 0,

@@ -12,4 +12,6 @@ pub use labels::LabelSet;
 pub use ruleset::Ruleset;
 
 #[cfg(test)]
+mod model;
+#[cfg(test)]
 mod tests;

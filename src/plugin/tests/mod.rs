@@ -3,8 +3,10 @@
 mod bundled;
 mod hooks;
 mod hostile;
+mod known;
 mod reload;
 mod same;
+mod stale;
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -184,8 +184,9 @@ impl UserData for FamilyHandle {
 pub fn samples(lua: &Lua, state: &Rc<State>, members: Vec<u32>, selector: &Value) -> mlua::Result<Function> {
     let selector = state.optional_selector(selector)?;
     let state = state.clone();
-    let (next, held) = (Cell::new(0), Cell::new(None));
+    let (next, held, call) = (Cell::new(0), Cell::new(None), state.call.get());
     lua.create_function(move |_, _: mlua::MultiValue| {
+        state.is_call(call)?;
         while let Some(sample) = members.get(next.replace(next.get() + 1)).copied() {
             charge(1)?;
             let draft = state.stage.draft.borrow();
@@ -205,8 +206,9 @@ pub fn samples(lua: &Lua, state: &Rc<State>, members: Vec<u32>, selector: &Value
 /// An iterator over families, with one handle of the pool.
 pub fn families(lua: &Lua, state: &Rc<State>, members: Vec<u32>) -> mlua::Result<Function> {
     let state = state.clone();
-    let (next, held) = (Cell::new(0), Cell::new(None));
+    let (next, held, call) = (Cell::new(0), Cell::new(None), state.call.get());
     lua.create_function(move |_, _: mlua::MultiValue| {
+        state.is_call(call)?;
         while let Some(family) = members.get(next.replace(next.get() + 1)).copied() {
             charge(1)?;
             if state.stage.draft.borrow().family(family).n_samples > 0 {
@@ -223,12 +225,10 @@ pub fn families(lua: &Lua, state: &Rc<State>, members: Vec<u32>) -> mlua::Result
 /// Aims an iterator's handle at its next object.
 fn step(aims: &super::state::Aims, held: &Cell<Option<u8>>, at: u32) -> mlua::Result<AnyUserData> {
     let which = match held.get() {
-        // The hook that began the walk may have ended, and the handle may be another walk's now.
-        Some(which) if aims.get(which).is_ok() => {
+        Some(which) => {
             aims.aim(which, at);
             which
         }
-        Some(_) => return raise(Code::Stale, "this iterator belongs to a call that has ended"),
         None => aims.take(at)?,
     };
     held.set(Some(which));

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use mlua::{MultiValue, Table, UserData, UserDataMethods, Value};
 
+use super::log::cut;
 use super::state::State;
 use super::values::number_text;
 use crate::model::names::is_legacy_label_name;
@@ -57,11 +58,22 @@ impl MetricHandle {
         if !legal(&declared.name) || !declared.labels.iter().all(legal) {
             return raise(Code::Value, "a metric needs a valid name and valid label names");
         }
-        let ascending = declared.buckets.windows(2).all(|pair| pair[0] < pair[1]);
+        let reserved =
+            |name: &String| name.starts_with("__") || (kind == MetricKind::Histogram && name == "le");
+        let doubled =
+            (1..declared.labels.len()).any(|at| declared.labels[..at].contains(&declared.labels[at]));
+        if doubled || declared.labels.iter().any(reserved) {
+            return raise(Code::Value, "a metric's labels differ, and none is le or begins with __");
+        }
+        let finite = declared.buckets.iter().all(|bound| bound.is_finite());
+        let ascending = finite && declared.buckets.windows(2).all(|pair| pair[0] < pair[1]);
         if kind == MetricKind::Histogram && (declared.buckets.is_empty() || !ascending) {
             return raise(Code::Value, "a histogram needs ascending buckets");
         }
-        let metric = state.spec.shared.metric(declared)?;
+        let metric = match &state.trial {
+            Some(trial) => trial.metric(declared)?,
+            None => state.spec.shared.known_metric(declared),
+        };
         Ok(MetricHandle { metric, known: RefCell::default() })
     }
 
@@ -85,9 +97,18 @@ impl MetricHandle {
     }
 }
 
+/// Bytes of a label value; what is longer is cut.
+const LABEL_BYTES_MAX: usize = 256;
+
 fn label(value: &Value) -> Result<String, Fault> {
     match value {
-        Value::String(text) => Ok(text.to_string_lossy()),
+        Value::String(text) => {
+            let bytes = text.as_bytes();
+            let mut text =
+                String::from_utf8_lossy(&bytes[..bytes.len().min(LABEL_BYTES_MAX + 4)]).into_owned();
+            cut(&mut text, LABEL_BYTES_MAX);
+            Ok(text)
+        }
         Value::Integer(number) => Ok(number.to_string()),
         Value::Number(number) => Ok(number_text(*number)),
         Value::Boolean(is) => Ok(is.to_string()),

@@ -7,6 +7,7 @@
 //! 3. Whatever a script does, a call returns: with a value, a [`Fault`], or a panic that was caught.
 
 mod family;
+mod fast;
 mod gate;
 mod log;
 mod manifest;
@@ -20,6 +21,7 @@ use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use mlua::chunk::ChunkMode;
 use mlua::{AnyUserData, Function, IntoLuaMulti, Lua, LuaOptions, LuaString, StdLib, Table, Value};
@@ -27,12 +29,14 @@ use mlua::{AnyUserData, Function, IntoLuaMulti, Lua, LuaOptions, LuaString, StdL
 use self::family::FamilyHandle;
 use self::push::{GroupHandle, PushHandle};
 use self::sample::{LabelsHandle, SampleHandle};
-use self::state::{POOL, State};
+use self::state::{POOL, State, Walk};
 use super::budget::{self, Allowance, charge};
 use super::fault::{Code, Fault};
 use super::interrupt;
+use super::selector::Selector;
 use super::spec::{Body, Program, Spec};
 use super::stage::Stage;
+use super::stats::{Shared, bump};
 
 pub use self::manifest::{Hook, Manifest};
 pub use self::state::Place;
@@ -44,13 +48,28 @@ const FULL_PERCENT: usize = 90;
 /// Bytes a machine may grow by before its collector is stepped after a push.
 const GROWTH_BYTES: usize = 256 * 1024;
 
+/// See [`Vm::drive`].
+const DRIVE: &str = "return function(hook, sample, push, step)
+  local verdict
+  repeat verdict = hook(sample, push) until not step(verdict)
+  return verdict
+end";
+
+/// Changes of memory below this are not noted.
+const NOTED_BYTES_MIN: i64 = 16 * 1024;
+
 /// See the module.
 pub struct Vm {
     lua: Lua,
     state: Rc<State>,
     pub manifest: Manifest,
     push: AnyUserData,
+    /// Calls a hook for sample after sample while it returns nothing.
+    drive: Function,
+    step: Function,
     collected_at: Cell<usize>,
+    /// Bytes as last noted in the plugin's counters.
+    noted: Cell<i64>,
 }
 
 /// What a machine needs after a hook.
@@ -68,12 +87,38 @@ impl Vm {
     ///
     /// Whatever the plugin does wrong while it loads.
     pub fn load(spec: &Arc<Spec>, stage: &Rc<Stage>, allowance: Allowance) -> Result<Vm, Fault> {
+        Vm::load_with(spec, stage, allowance, None)
+    }
+
+    /// The same for a machine that is only looked at: what it declares goes to `trial`.
+    ///
+    /// # Errors
+    ///
+    /// As [`load`](Vm::load).
+    pub fn try_out(
+        spec: &Arc<Spec>,
+        stage: &Rc<Stage>,
+        allowance: Allowance,
+        trial: &Arc<Shared>,
+    ) -> Result<Vm, Fault> {
+        Vm::load_with(spec, stage, allowance, Some(trial.clone()))
+    }
+
+    fn load_with(
+        spec: &Arc<Spec>,
+        stage: &Rc<Stage>,
+        allowance: Allowance,
+        trial: Option<Arc<Shared>>,
+    ) -> Result<Vm, Fault> {
         let Body::Lua(program) = &spec.body else {
             return Err(Fault::new(Code::Internal, "rules need no machine"));
         };
-        let state = Rc::new(State::new(stage.clone(), spec.clone()));
+        let state = Rc::new(State::new(stage.clone(), spec.clone(), trial));
         let lua = build(&state, spec.budget.memory_bytes).map_err(|e| Fault::from_lua(&e))?;
         let push = handles(&lua, &state).map_err(|error| Fault::from_lua(&error))?;
+        let step = fast::stepper(&lua, &state).map_err(|error| Fault::from_lua(&error))?;
+        let drive: Function =
+            lua.load(DRIVE).set_name("=drive").eval().map_err(|error| Fault::from_lua(&error))?;
         state.place.set(Place::Load);
         budget::arm(allowance);
         let loaded = catch_unwind(AssertUnwindSafe(|| {
@@ -90,7 +135,7 @@ impl Vm {
             Ok(loaded) => loaded?,
         };
         let collected_at = Cell::new(lua.used_memory());
-        Ok(Vm { lua, state, manifest, push, collected_at })
+        Ok(Vm { lua, state, manifest, push, drive, step, collected_at, noted: Cell::new(0) })
     }
 
     /// Begins a push: nothing of the last one is left.
@@ -132,12 +177,40 @@ impl Vm {
         arguments: impl IntoLuaMulti,
     ) -> Result<Value, Fault> {
         self.state.place.set(place);
+        if let Some(hook) = place.hook() {
+            let calls = &self.state.calls[hook as usize];
+            calls.set(calls.get() + 1);
+        }
         let called = catch_unwind(AssertUnwindSafe(|| function.call::<Value>(arguments)));
         match called {
             Ok(Ok(value)) => Ok(value),
             Ok(Err(error)) => Err(Fault::from_lua(&error)),
             Err(_) => Err(Fault::new(Code::Internal, "a host function failed")),
         }
+    }
+
+    /// Begins to go over `members` with `on_sample`. Families from number `families` on are left out.
+    pub fn begin_walk(&self, members: Vec<u32>, families: u32, selector: Option<Arc<Selector>>) {
+        *self.state.walk.borrow_mut() = Walk { members, at: 0, families, selector, failed: false };
+    }
+
+    /// Calls `function` for one sample after the other of those begun with
+    /// [`begin_walk`](Vm::begin_walk), until it returns something, which is given back. `None` once no
+    /// sample is left. The caller has armed the budget.
+    ///
+    /// # Errors
+    ///
+    /// Whatever the script does wrong.
+    pub fn walk(&self, function: &Function) -> Result<Option<(Value, u32)>, Fault> {
+        let Some(first) = self.state.next_sample() else { return Ok(None) };
+        let arguments = (function.clone(), self.sample_handle(first), self.push.clone(), self.step.clone());
+        let returned = self.call(Place::Sample, &self.drive, arguments)?;
+        let walk = self.state.walk.borrow();
+        if walk.failed {
+            return Err(Fault::new(Code::Internal, "a host function failed"));
+        }
+        // The sample that the value was returned for is the one visited last.
+        Ok(Some((returned, walk.members[walk.at - 1])))
     }
 
     /// Ends a hook: handles go stale.
@@ -197,6 +270,32 @@ impl Vm {
         make().map_err(|error| Fault::from_lua(&error))
     }
 
+    /// Adds the calls since the last time to the plugin's counters.
+    pub fn count_calls(&self) {
+        for (calls, counter) in self.state.calls.iter().zip(&self.state.spec.shared.counts.calls) {
+            match calls.take() {
+                0 => {}
+                calls => bump(counter, u64::from(calls)),
+            }
+        }
+    }
+
+    /// Notes in the plugin's counters how much memory the machine uses.
+    pub fn note_memory(&self) {
+        let used = self.lua.used_memory() as i64;
+        let difference = used - self.noted.get();
+        // Not at every push: the counter is one for all workers.
+        if difference.abs() >= NOTED_BYTES_MIN {
+            self.noted.set(used);
+            self.state.spec.shared.counts.memory.fetch_add(difference, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether the plugin asks what is stored.
+    pub fn wants_facts(&self) -> bool {
+        self.state.facts.get()
+    }
+
     /// Bytes that the machine uses.
     pub fn used_memory(&self) -> usize {
         self.lua.used_memory()
@@ -205,6 +304,13 @@ impl Vm {
     #[cfg(test)]
     pub fn lua(&self) -> &Lua {
         &self.lua
+    }
+}
+
+impl Drop for Vm {
+    fn drop(&mut self) {
+        self.count_calls();
+        self.state.spec.shared.counts.memory.fetch_sub(self.noted.get(), Ordering::Relaxed);
     }
 }
 
@@ -265,6 +371,7 @@ fn handles(lua: &Lua, state: &Rc<State>) -> mlua::Result<AnyUserData> {
         samples.push(lua.create_userdata(SampleHandle { state: state.clone(), which, labels })?);
     }
     state.families.set_handles(families);
+    fast::install(lua, state, &samples)?;
     state.samples.set_handles(samples);
     let group = lua.create_userdata(GroupHandle { state: state.clone(), received: false })?;
     let group_received = lua.create_userdata(GroupHandle { state: state.clone(), received: true })?;

@@ -3,8 +3,8 @@
 use std::rc::Rc;
 
 use mlua::{
-    AnyUserData, LuaString, MetaMethod, Table, UserData, UserDataFields, UserDataMethods, UserDataRegistry,
-    Value,
+    AnyUserData, Lua, LuaString, MetaMethod, Table, UserData, UserDataFields, UserDataMethods,
+    UserDataRegistry, Value,
 };
 
 use super::family::{families, kind_named, samples};
@@ -240,11 +240,12 @@ impl UserData for PushHandle {
             this.state.in_transform_or_commit("adding a sample")?;
             add(this, &sample)
         });
-        methods.add_method("facts", |_, this, ()| -> mlua::Result<Value> {
+        methods.add_method("facts", |lua, this, ()| {
+            this.state.in_transform_or_commit("facts")?;
             if !this.state.facts.get() {
                 return raise(Code::Undeclared, "the plugin does not declare facts = true");
             }
-            raise(Code::Phase, "facts are not available in this build")
+            facts(lua, this)
         });
         methods.add_meta_method(MetaMethod::Index, |_, this, field: LuaString| -> mlua::Result<Value> {
             let what = if this.state.place.get() == Place::Request { "request" } else { "push" };
@@ -260,6 +261,24 @@ impl UserData for PushHandle {
             Ok(format!("push {}", this.state.stage.id_text()))
         });
     }
+}
+
+/// A fresh table of what is stored around the push.
+fn facts(lua: &Lua, this: &PushHandle) -> mlua::Result<Table> {
+    let facts = this.state.stage.store.get().unwrap_or_default();
+    let table = lua.create_table()?;
+    for (name, value) in [
+        ("group_series", Some(facts.group_series as f64)),
+        ("group_age", facts.group_age),
+        ("job_series", Some(facts.job_series as f64)),
+        ("job_groups", Some(facts.job_groups as f64)),
+        ("total_series", Some(facts.total_series as f64)),
+        ("total_groups", Some(facts.total_groups as f64)),
+        ("replaced_series", Some(facts.replaced_series as f64)),
+    ] {
+        table.raw_set(name, value)?;
+    }
+    Ok(table)
 }
 
 fn add(this: &PushHandle, sample: &Table) -> mlua::Result<()> {

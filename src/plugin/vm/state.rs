@@ -7,6 +7,8 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
+use std::ffi::c_void;
+use std::ptr;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -16,6 +18,7 @@ use crate::plugin::fault::{Code, Fault};
 use crate::plugin::selector::Selector;
 use crate::plugin::spec::Spec;
 use crate::plugin::stage::Stage;
+use crate::plugin::stats::{Run, Shared};
 
 use super::log::LogGate;
 
@@ -32,6 +35,23 @@ pub enum Place {
     Commit,
     Result,
     Shutdown,
+}
+
+impl Place {
+    /// What a call there is counted as.
+    pub fn hook(self) -> Option<Run> {
+        Some(match self {
+            Place::Idle | Place::Load => return None,
+            Place::Request => Run::Request,
+            Place::Push => Run::Push,
+            Place::Family => Run::Family,
+            Place::Series => Run::Series,
+            Place::Sample => Run::Sample,
+            Place::Commit => Run::Commit,
+            Place::Result => Run::Result,
+            Place::Shutdown => Run::Shutdown,
+        })
+    }
 }
 
 /// Handles per kind for iterators and copies; one more is the hook's own argument.
@@ -95,6 +115,19 @@ impl Aims {
     }
 }
 
+/// Samples to be visited by `on_sample` in one call into Lua.
+#[derive(Default)]
+pub struct Walk {
+    pub members: Vec<u32>,
+    /// How many of them are behind.
+    pub at: usize,
+    /// Families from here on were added since, and are not visited.
+    pub families: u32,
+    pub selector: Option<Arc<Selector>>,
+    /// Whether the host failed on the way.
+    pub failed: bool,
+}
+
 /// Most selectors that a machine compiles from strings given at run time.
 const SELECTORS_MAX: usize = 256;
 
@@ -102,9 +135,19 @@ const SELECTORS_MAX: usize = 256;
 pub struct State {
     pub stage: Rc<Stage>,
     pub spec: Arc<Spec>,
+    /// Takes the metrics of a machine that is only tried out.
+    pub trial: Option<Arc<Shared>>,
+    /// Runs of hooks since they were last counted, by [`Run`](crate::plugin::stats::Run).
+    pub calls: [Cell<u32>; Run::NAMES.len()],
     pub place: Cell<Place>,
     pub families: Aims,
     pub samples: Aims,
+    /// The number of the running call of a hook: what a call makes is worth nothing to others.
+    pub call: Cell<u64>,
+    /// The samples that one call goes over.
+    pub walk: RefCell<Walk>,
+    /// Where the handles of samples lie, by their number.
+    pub sample_pointers: [Cell<*mut c_void>; POOL + 1],
     /// Headers that the plugin declared, in lower case.
     pub headers: RefCell<Vec<String>>,
     pub facts: Cell<bool>,
@@ -118,13 +161,18 @@ pub struct State {
 }
 
 impl State {
-    pub fn new(stage: Rc<Stage>, spec: Arc<Spec>) -> State {
+    pub fn new(stage: Rc<Stage>, spec: Arc<Spec>, trial: Option<Arc<Shared>>) -> State {
         State {
             stage,
             spec,
+            trial,
+            calls: Default::default(),
             place: Cell::new(Place::Idle),
             families: Aims::new(),
             samples: Aims::new(),
+            call: Cell::new(0),
+            walk: RefCell::default(),
+            sample_pointers: [const { Cell::new(ptr::null_mut()) }; POOL + 1],
             headers: RefCell::default(),
             facts: Cell::new(false),
             ctx: RefCell::default(),
@@ -137,9 +185,50 @@ impl State {
 
     /// Ends a hook: no handle points at anything any more.
     pub fn end_hook(&self) {
+        self.release();
+        self.place.set(Place::Idle);
+    }
+
+    fn release(&self) {
         self.families.release_all();
         self.samples.release_all();
-        self.place.set(Place::Idle);
+        self.call.set(self.call.get() + 1);
+    }
+
+    /// # Errors
+    ///
+    /// E_STALE: the call of this number has ended.
+    pub fn is_call(&self, call: u64) -> Result<(), Fault> {
+        if self.call.get() == call {
+            return Ok(());
+        }
+        Err(Fault::new(Code::Stale, "this iterator belongs to a call that has ended"))
+    }
+
+    /// The next sample of the walk that is to be visited.
+    pub fn next_sample(&self) -> Option<u32> {
+        let mut walk = self.walk.borrow_mut();
+        let draft = self.stage.draft.borrow();
+        while let Some(sample) = walk.members.get(walk.at).copied() {
+            walk.at += 1;
+            let data = draft.sample(sample);
+            let is_here = !data.dropped && data.family < walk.families;
+            if is_here && walk.selector.as_ref().is_none_or(|selector| selector.matches(&draft.view(sample)))
+            {
+                return Some(sample);
+            }
+        }
+        None
+    }
+
+    /// Ends the visit of a sample and begins the next; false if there is none.
+    pub fn advance(&self) -> bool {
+        self.release();
+        let Some(sample) = self.next_sample() else { return false };
+        self.samples.aim(0, sample);
+        let calls = &self.calls[Run::Sample as usize];
+        calls.set(calls.get() + 1);
+        true
     }
 
     fn phase<T>(&self, what: &str) -> Result<T, Fault> {
@@ -178,10 +267,12 @@ impl State {
 
     /// For changing the push.
     pub fn in_transform(&self, what: &str) -> Result<(), Fault> {
-        match self.place.get() {
-            Place::Push | Place::Family | Place::Series | Place::Sample => Ok(()),
-            _ => self.phase(what),
-        }
+        if self.may_transform() { Ok(()) } else { self.phase(what) }
+    }
+
+    /// Whether the push may be changed now.
+    pub fn may_transform(&self) -> bool {
+        matches!(self.place.get(), Place::Push | Place::Family | Place::Series | Place::Sample)
     }
 
     pub fn in_request(&self, what: &str) -> Result<(), Fault> {

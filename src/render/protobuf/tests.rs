@@ -235,14 +235,15 @@ proptest! {
 }
 
 fn own(name: &'static str) -> OwnFamily {
-    let series = OwnSeries { labels: vec![("code", "200".into())], value: OwnValue::Plain(3.0) };
+    let series = OwnSeries { labels: vec![("code".into(), "200".into())], value: OwnValue::Plain(3.0) };
     let summary = OwnSeries {
         labels: vec![],
         value: OwnValue::Summary { quantiles: vec![(0.5, 1.0)], sum: 2.0, count: 4 },
     };
     let (kind, series) =
         if name == "sum" { (MetricType::Summary, summary) } else { (MetricType::Counter, series) };
-    OwnFamily { name, help: "Ours.", kind, from_start: true, series: vec![series] }
+    let (name, help) = (name.into(), "Ours.".into());
+    OwnFamily { name, help, kind, from_start: true, yields: false, series: vec![series] }
 }
 
 #[test]

@@ -1,0 +1,110 @@
+//! In place of the plugins in a build without them (cargo feature `plugins`): says so when asked for one.
+//!
+//! [`Plugins`] has no values, so whatever would need one is left out of the program.
+
+#[path = "door.rs"]
+mod door;
+
+use std::convert::Infallible;
+use std::ffi::OsString;
+use std::fmt;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use crate::clock::Now;
+use crate::model::{Families, GroupingKey, Refusal, RequestFacts};
+use crate::telemetry::PluginFigures;
+
+pub use door::{Cut, Load, Options, Passed, Push, StoreFacts};
+
+/// Why there are no plugins.
+const ABSENT: &str = "this program was built without plugins (cargo feature `plugins`)";
+
+/// A set of plugins, which this build cannot have.
+#[derive(Clone, Copy, Debug)]
+pub struct Plugins(Infallible);
+
+/// That plugins were asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Problem;
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(ABSENT)
+    }
+}
+
+impl Plugins {
+    /// # Errors
+    ///
+    /// Always.
+    pub fn start(_: Options) -> Result<Arc<Plugins>, Vec<Problem>> {
+        Err(vec![Problem])
+    }
+
+    /// # Errors
+    ///
+    /// None, as below: there is nobody to call.
+    pub fn reload(&self) -> Result<u64, Vec<Problem>> {
+        match self.0 {}
+    }
+
+    pub fn chain(&self, _: &GroupingKey) -> Option<u64> {
+        match self.0 {}
+    }
+
+    pub fn wants_headers(&self) -> bool {
+        match self.0 {}
+    }
+
+    pub fn wants_header(&self, _: &str) -> bool {
+        match self.0 {}
+    }
+
+    pub fn push<P, G, S, F>(&self, _: Push<'_, P, G, S, F>) -> Result<Passed, Refusal>
+    where
+        P: FnOnce(&GroupingKey, Load<'_>) -> Result<(), Refusal>,
+        G: Fn(&GroupingKey, &Families<'_>) -> StoreFacts,
+        S: FnOnce(&GroupingKey, &Families<'_>, Cut<'_>) -> Result<(), Refusal>,
+        F: FnOnce(&GroupingKey),
+    {
+        match self.0 {}
+    }
+
+    pub fn delete<T>(
+        &self,
+        _: &GroupingKey,
+        _: RequestFacts,
+        _: Now,
+        _: impl FnOnce(&GroupingKey) -> T,
+    ) -> Result<(Option<T>, Passed), Refusal> {
+        match self.0 {}
+    }
+}
+
+/// Figures of plugins.
+pub fn figures(plugins: &Plugins) -> PluginFigures {
+    match plugins.0 {}
+}
+
+/// `floodway plugin ...`.
+pub mod command {
+    use super::{ABSENT, ExitCode, OsString};
+
+    /// Says that there are none if the arguments ask for one; the program's own name comes first.
+    pub fn run(args: impl IntoIterator<Item = OsString>) -> Option<ExitCode> {
+        args.into_iter().nth(1).filter(|command| command == "plugin").map(|_| {
+            eprintln!("floodway: error: {ABSENT}");
+            ExitCode::from(2)
+        })
+    }
+}
+
+/// `--plugin.watch`.
+pub mod watch {
+    use super::{Arc, Plugins};
+
+    pub fn start(plugins: Arc<Plugins>) {
+        match plugins.0 {}
+    }
+}

@@ -1,0 +1,78 @@
+//! What the gateway hands to plugins and gets back: the same whether or not the build has any.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::clock::Now;
+use crate::model::template::Template;
+use crate::model::{Families, GroupingKey, NameRules, RequestFacts};
+
+/// Where plugins come from and what binds them all.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// `--plugin.dir`.
+    pub dir: Option<PathBuf>,
+    /// `--plugin.config`; without it `plugins.yml` in the directory, if there is one.
+    pub config: Option<PathBuf>,
+    /// `--plugin.allow-broken`.
+    pub allow_broken: bool,
+    /// `--plugin.max-time`.
+    pub time_max: Duration,
+    pub names: NameRules,
+    /// Threads that serve.
+    pub workers: usize,
+}
+
+/// What is stored when a push gets to phase T, as the gateway tells it. Series are counted as exposed
+/// lines.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct StoreFacts {
+    pub group_series: u64,
+    /// Seconds since the group's last accepted push, if there is a group.
+    pub group_age: Option<f64>,
+    pub job_series: u64,
+    pub job_groups: u64,
+    pub total_series: u64,
+    pub total_groups: u64,
+    /// Stored series that the push as it was received would replace.
+    pub replaced_series: u64,
+}
+
+/// Makes the template of a push for the store, from the number of values that it stores and from where
+/// those of a series begin.
+pub type Cut<'c> = &'c dyn Fn(usize, &dyn Fn(u32) -> Option<u32>) -> Option<Template>;
+
+/// Takes the families of a body; the flag says whether the body is nothing but their text.
+pub type Load<'l> = &'l mut dyn FnMut(&Families<'_>, bool);
+
+/// A push on its way, as the gateway hands it in.
+pub struct Push<'p, P, G, S, F> {
+    pub key: &'p GroupingKey,
+    pub facts: RequestFacts,
+    pub body: &'p [u8],
+    pub now: Now,
+    /// Reads the body and hands its families over. The key is the one they will be stored under.
+    pub parse: P,
+    /// Says what is stored where these families, as they came in, are to go.
+    pub around: G,
+    /// Stores the families under the key.
+    pub store: S,
+    /// Notes on the group of the key, if it exists, that the push failed.
+    pub mark_failed: F,
+}
+
+/// A push that was not refused.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Passed {
+    /// Plugins that failed and were left out, for the header `X-Push-Skipped`.
+    pub skipped: Vec<String>,
+    /// False if a plugin discarded the push.
+    pub stored: bool,
+}
+
+impl Passed {
+    /// The headers that the answer carries.
+    pub fn headers(&self) -> Vec<(&'static str, String)> {
+        self.skipped.iter().map(|plugin| ("X-Push-Skipped", plugin.clone())).collect()
+    }
+}
