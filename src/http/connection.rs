@@ -61,6 +61,25 @@ pub async fn serve<S, H>(
     }
 }
 
+/// Answers a connection whose requests nobody will read.
+pub async fn refuse<S>(stream: S, answer: Answer, slot: &Slot, watch: &Watch, config: &HttpConfig)
+where
+    S: AsyncReadRent + AsyncWriteRent,
+{
+    let mut wire = Wire::new(stream, slot, watch, config);
+    let framing = Framing {
+        http10: false,
+        keep_alive: false,
+        is_head: false,
+        body: BodyLength::Known(0),
+        expect: Expect::Nothing,
+    };
+    last_reply(&mut wire, answer, &framing);
+    if wire.flush().await.is_ok() {
+        wire.linger().await;
+    }
+}
+
 async fn request<S, H>(wire: &mut Wire<'_, S>, peer: IpAddr, service: &H) -> After
 where
     S: AsyncReadRent + AsyncWriteRent,
@@ -70,7 +89,8 @@ where
         Ok(head) => head,
         Err(NoHead::Over) => return After::Gone,
         Err(NoHead::Bad(error)) => {
-            wire.out.push_head_error(error);
+            error.limit.into_iter().for_each(|limit| service.limited(limit));
+            wire.out.push_head_error(error, wire.config);
             return After::Linger;
         }
     };
@@ -98,7 +118,7 @@ where
     let (framing, next) = match next {
         Ok(begun) => begun,
         Err(error) => {
-            wire.out.push_head_error(error);
+            wire.out.push_head_error(error, wire.config);
             return After::Linger;
         }
     };
@@ -106,7 +126,10 @@ where
         Next::Answer(answer) => match read_past(wire, &framing).await {
             Ok(true) => reply(wire, answer, &framing).await,
             Ok(false) => last_reply(wire, answer, &framing),
-            Err(NoBody::Fault(fault)) => last_reply(wire, service.dress(fault.answer()), &framing),
+            Err(NoBody::Fault(fault)) => {
+                limited(service, fault);
+                last_reply(wire, service.dress(fault.answer()), &framing)
+            }
             Err(NoBody::Over) => After::Gone,
         },
         Next::Bodiless(waiting) => match read_past(wire, &framing).await {
@@ -116,6 +139,7 @@ where
                 if whole { reply(wire, answer, &framing).await } else { last_reply(wire, answer, &framing) }
             }
             Err(NoBody::Fault(fault)) => {
+                limited(service, fault);
                 last_reply(wire, service.dress(service.broken(waiting, fault)), &framing)
             }
             Err(NoBody::Over) => After::Gone,
@@ -129,6 +153,7 @@ where
                     reply(wire, answer, &framing).await
                 }
                 Err(NoBody::Fault(fault)) => {
+                    limited(service, fault);
                     last_reply(wire, service.dress(service.broken(waiting, fault)), &framing)
                 }
                 Err(NoBody::Over) => {
@@ -137,6 +162,12 @@ where
                 }
             }
         }
+    }
+}
+
+fn limited<H: Service>(service: &H, fault: BodyFault) {
+    if let Some(limit) = fault.limit() {
+        service.limited(limit);
     }
 }
 

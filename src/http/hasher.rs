@@ -6,12 +6,13 @@
 //! logs in at once is not held for an attack.
 
 use std::collections::{HashMap, VecDeque};
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
 use futures_channel::oneshot;
 
+use super::address::network;
 use super::auth::{CredentialsKey, Rules};
 use crate::limits::{HASHER_THREADS, PASSWORDS_WAITING_MAX, PASSWORDS_WAITING_PER_ADDRESS_MAX};
 
@@ -125,14 +126,6 @@ impl Queue {
     }
 }
 
-/// What counts as one address: a host has a whole /64 of IPv6 to itself.
-fn network(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX))),
-        v4 => v4,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -157,14 +150,5 @@ mod tests {
         assert!(queue.push(job(100), quiet).is_some());
         let order: Vec<u8> = std::iter::from_fn(|| queue.pop()).map(|job| job.key[0]).take(4).collect();
         assert_eq!(order, [0, 100, 1, 2]);
-    }
-
-    #[test]
-    fn one_host_is_one_address() {
-        let of = |text: &str| network(text.parse().unwrap());
-        assert_eq!(of("2001:db8::1"), of("2001:db8::ffff:1"));
-        assert_ne!(of("2001:db8::1"), of("2001:db8:0:1::1"));
-        assert_eq!(of("::ffff:1.2.3.4"), of("1.2.3.4"));
-        assert_ne!(of("1.2.3.4"), of("1.2.3.5"));
     }
 }

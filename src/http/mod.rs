@@ -5,6 +5,7 @@
 //! read that timed out ends its connection, nothing wakes itself in a loop, and no join handle leaves
 //! its thread.
 
+pub mod address;
 pub mod auth;
 pub mod chunked;
 pub mod config;

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use super::head::Head;
 use super::response::Answer;
 use super::worker::Driver;
+use crate::model::{Limit, OverLimit};
 
 /// Answers requests; one per worker, never shared between threads.
 pub trait Service {
@@ -27,6 +28,9 @@ pub trait Service {
 
     /// A connection is over.
     fn closed(&self) {}
+
+    /// A limit was reached by something that the service does not see.
+    fn limited(&self, _limit: Limit) {}
 
     /// Decides whether the client at `peer` may ask at all; before anything else.
     fn admit(&self, _head: &Head<'_>, _peer: IpAddr) -> Admission<Self::Question> {
@@ -91,11 +95,24 @@ impl BodyFault {
     pub fn answer(self) -> Answer {
         match self {
             BodyFault::TooLarge(max) => {
-                Answer::error(413, &format!("request body is longer than the limit of {max} bytes"))
+                let text = format!("request body is longer than the limit of {max} bytes");
+                Answer::error(413, &OverLimit::new(Limit::BodyBytes, text).to_string())
             }
             BodyFault::Malformed(why) => Answer::error(400, why),
             BodyFault::EndedEarly => Answer::error(400, "body ended early"),
-            BodyFault::TimedOut => Answer::error(408, "body did not arrive in time"),
+            BodyFault::TimedOut => {
+                let over = OverLimit::new(Limit::BodyDeadline, "body did not arrive in time");
+                Answer::error(408, &over.to_string())
+            }
+        }
+    }
+
+    /// The limit that was reached, if one was.
+    pub fn limit(self) -> Option<Limit> {
+        match self {
+            BodyFault::TooLarge(_) => Some(Limit::BodyBytes),
+            BodyFault::TimedOut => Some(Limit::BodyDeadline),
+            BodyFault::Malformed(_) | BodyFault::EndedEarly => None,
         }
     }
 }

@@ -57,12 +57,12 @@ impl Tls {
         let settings = self.0.read().unwrap_or_else(PoisonError::into_inner).clone();
         let mut tls = TlsStream::new(stream, ServerConnection::new(settings).ok()?);
         // Whatever a handshake waits for, its deadline ends both directions.
-        watch.wait(slot, Phase::Writing, config.head_deadline);
+        watch.wait(slot, Phase::Handshake, config.head_deadline);
         match tls.handshake().await {
             Ok(()) => return Some(tls),
             Err(NoTls::Fault(err)) => tracing::debug!(%err, "TLS handshake error"),
             Err(NoTls::ClearText) => {
-                watch.wait(slot, Phase::Writing, config.linger_deadline);
+                watch.wait(slot, Phase::Lingering, config.linger_deadline);
                 refuse_clear_text(tls.stream()).await;
             }
         }

@@ -6,6 +6,7 @@ pub mod families;
 pub mod grouping_key;
 pub mod histogram;
 mod leniency;
+pub mod limit;
 pub mod names;
 pub mod refusal;
 pub mod request;
@@ -16,6 +17,7 @@ pub use families::{
 };
 pub use grouping_key::GroupingKey;
 pub use leniency::Leniency;
+pub use limit::{Limit, OverLimit, PushLimits, Rules};
 pub use names::NameRules;
 pub use refusal::{Reason, Refusal};
 pub use request::RequestFacts;

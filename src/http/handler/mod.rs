@@ -19,7 +19,7 @@ use crate::http::route::{Route, Routed, Router, Routes};
 use crate::http::service::{Admission, BodyFault, Next, Service};
 use crate::http::worker::Driver;
 use crate::http::{Answer, status as code};
-use crate::model::{GroupingKey, Refusal, RequestFacts};
+use crate::model::{GroupingKey, Limit, Refusal, RequestFacts};
 
 pub mod admin;
 pub mod api;
@@ -84,6 +84,10 @@ impl Service for Frontend {
 
     fn closed(&self) {
         self.gateway.telemetry().connection_closed();
+    }
+
+    fn limited(&self, limit: Limit) {
+        self.gateway.telemetry().count_limit(limit);
     }
 
     fn admit(&self, head: &Head<'_>, peer: IpAddr) -> Admission<Question> {
