@@ -10,7 +10,9 @@ use bytes::Bytes;
 
 use crate::clock::Now;
 use crate::limits;
-use crate::model::{Families, GroupingKey, Leniency, NameRules, Reason, Refusal, RequestFacts, Rules};
+use crate::model::{
+    Action, Families, GroupingKey, Leniency, NameRules, Reason, Refusal, RequestFacts, Rules,
+};
 use crate::parse::{self, BodyFormat, lenient, openmetrics, protobuf, text};
 use crate::plugin::{self, Plugins, Problem};
 use crate::render::renderer::Renderer;
@@ -20,6 +22,7 @@ use crate::telemetry::Telemetry;
 
 pub use crate::parse::push_path;
 pub use crate::plugin::Passed;
+pub use crate::plugin::regex::Regex as Pattern;
 pub use crate::render::lease::Lease;
 pub use crate::render::negotiate::{Encoding, Form, Wanted};
 pub use crate::render::renderer::{Rendered, Slices};
@@ -350,7 +353,8 @@ impl Gateway {
     ///
     /// # Errors
     ///
-    /// As [`push`](Gateway::push); or a plugin refuses it.
+    /// As [`push`](Gateway::push); or a plugin refuses it, or its client may not push to the group that
+    /// plugins made of the one it named.
     pub fn push_with(
         &self,
         mode: Mode,
@@ -367,6 +371,7 @@ impl Gateway {
         };
         self.check_durable().inspect_err(|refusal| self.telemetry.count_refusal(refusal.reason))?;
         let format = parse::format_of(facts.content_type.as_deref().map(str::as_bytes));
+        let grants = facts.grants.clone();
         let result = plugins.push(plugin::Push {
             key,
             facts,
@@ -379,6 +384,7 @@ impl Gateway {
                 })
             },
             store: |key: &GroupingKey, families: &Families<'_>| {
+                grants.check(Action::Push, key)?;
                 let stored = self.store.push(mode, key, families, None, now.wall);
                 match stored {
                     Err(refusal)
@@ -409,17 +415,25 @@ impl Gateway {
     ///
     /// # Errors
     ///
-    /// A plugin refuses it.
+    /// A plugin refuses it, or the client may not delete the group that plugins made of the one it named.
     pub fn delete_with(&self, key: &GroupingKey, facts: RequestFacts, now: Now) -> Result<Passed, Refusal> {
         let Some(plugins) = &self.plugins else {
             return Ok(Passed { stored: self.delete(key)?, ..Passed::default() });
         };
         self.check_durable()?;
-        let result = plugins.delete(key, facts, now, |key| self.store.delete(key));
+        let grants = facts.grants.clone();
+        let delete = |key: &GroupingKey| {
+            grants.check(Action::Delete, key)?;
+            Ok(self.store.delete(key))
+        };
+        let result = plugins.delete(key, facts, now, delete).and_then(|(deleted, passed)| {
+            deleted.transpose()?;
+            Ok(passed)
+        });
         if let Err(refusal) = &result {
             self.telemetry.count_refusal(refusal.reason);
         }
-        result.map(|(_, passed)| passed)
+        result
     }
 
     /// Removes one group; true if it was there. Asks no plugin. To be made

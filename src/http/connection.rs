@@ -3,13 +3,12 @@
 //! Everything that is already in the buffer is answered before anything is written, and nothing is read
 //! before it is written. A request with broken framing is the connection's last; a refused one is not.
 
-use std::net::IpAddr;
-
 use bytes::Bytes;
 use monoio::io::{AsyncReadRent, AsyncWriteRent};
 
 use crate::limits::ANSWER_BATCH_BYTES;
 
+use super::client::{Client, Peer};
 use super::config::HttpConfig;
 use super::head::{BodyLength, Expect, Framing, Head};
 use super::input::{NoBody, NoHead, Wire};
@@ -35,14 +34,8 @@ enum Begun<H: Service> {
 }
 
 /// Serves a connection from `peer` until it ends.
-pub async fn serve<S, H>(
-    stream: S,
-    peer: IpAddr,
-    slot: &Slot,
-    watch: &Watch,
-    config: &HttpConfig,
-    service: &H,
-) where
+pub async fn serve<S, H>(stream: S, peer: &Peer, slot: &Slot, watch: &Watch, config: &HttpConfig, service: &H)
+where
     S: AsyncReadRent + AsyncWriteRent,
     H: Service,
 {
@@ -80,7 +73,7 @@ where
     }
 }
 
-async fn request<S, H>(wire: &mut Wire<'_, S>, peer: IpAddr, service: &H) -> After
+async fn request<S, H>(wire: &mut Wire<'_, S>, peer: &Peer, service: &H) -> After
 where
     S: AsyncReadRent + AsyncWriteRent,
     H: Service,
@@ -99,7 +92,7 @@ where
         let begun = match head.framing.expect {
             Expect::Unknown => Begun::Next(Next::Answer(Answer::empty(417).closing())),
             _ => match service.admit(head, peer) {
-                Admission::Granted => Begun::Next(begin(service, head)),
+                Admission::Granted(client) => Begun::Next(begin(service, head, &client)),
                 Admission::Refused(answer) => Begun::Next(Next::Answer(answer)),
                 Admission::Ask(question) => Begun::<H>::Ask(question),
             },
@@ -109,7 +102,7 @@ where
     let next = match begun {
         Ok((framing, Begun::Next(next))) => Ok((framing, next)),
         Ok((framing, Begun::Ask(question))) => match Box::pin(service.ask(question)).await {
-            Ok(()) => Head::parse(&head, |head| (head.framing, begin(service, head))),
+            Ok(client) => Head::parse(&head, |head| (head.framing, begin(service, head, &client))),
             Err(answer) => Ok((framing, Next::Answer(answer))),
         },
         Err(error) => Err(error),
@@ -171,8 +164,8 @@ fn limited<H: Service>(service: &H, fault: BodyFault) {
     }
 }
 
-fn begin<H: Service>(service: &H, head: &Head<'_>) -> Next<H::Waiting> {
-    match service.begin(head) {
+fn begin<H: Service>(service: &H, head: &Head<'_>, client: &Client) -> Next<H::Waiting> {
+    match service.begin(head, client) {
         Next::Answer(answer) => Next::Answer(service.dress(answer)),
         next => next,
     }

@@ -1,8 +1,8 @@
 //! Comparing passwords off the workers, in turn.
 //!
 //! bcrypt takes tens of milliseconds by design, so whoever sends wrong passwords could keep everybody
-//! waiting. Addresses take turns, few comparisons wait per address, and the threads run at the lowest
-//! priority. Requests with the same credentials wait for one comparison together, so that a fleet that
+//! waiting. Addresses take turns, few comparisons wait per address, and the threads run only when no other
+//! thread wants to. Requests with the same credentials wait for one comparison together, so that a fleet that
 //! logs in at once is not held for an attack.
 
 use std::collections::{HashMap, VecDeque};
@@ -16,7 +16,8 @@ use super::address::network;
 use super::auth::{CredentialsKey, Rules};
 use crate::limits::{HASHER_THREADS, PASSWORDS_WAITING_MAX, PASSWORDS_WAITING_PER_ADDRESS_MAX};
 
-/// How the threads' priority stands below that of the workers (a difference in nice values).
+/// How the threads' priority stands below that of the workers (a difference in nice values) where the kernel
+/// has no better.
 const NICE: i32 = 19;
 
 /// A comparison to be made.
@@ -57,8 +58,7 @@ impl Hasher {
         for number in 0..HASHER_THREADS {
             let hasher = hasher.clone();
             std::thread::Builder::new().name(format!("hasher-{number}")).spawn(move || {
-                // Without the lower priority it only takes more of the workers' time.
-                let _ = rustix::process::nice(NICE);
+                stand_back();
                 loop {
                     hasher.work();
                 }
@@ -86,6 +86,19 @@ impl Hasher {
             // A client that has gone needs no answer.
             let _ = waiting.send(right);
         }
+    }
+}
+
+/// From now on this thread runs when no other wants to (SCHED_IDLE of sched(7)): unlike the lowest ordinary
+/// priority that makes way at once for a worker that wakes up.
+fn stand_back() {
+    let priority: libc::c_int = 0;
+    // SAFETY: of this call the kernel only reads the `sched_param`, which is one int; 0 is this thread.
+    let result =
+        unsafe { libc::syscall(libc::SYS_sched_setscheduler, 0, libc::SCHED_IDLE, &raw const priority) };
+    if result != 0 {
+        // Without the lower priority it only takes more of the workers' time.
+        let _ = rustix::process::nice(NICE);
     }
 }
 
@@ -132,7 +145,12 @@ mod tests {
     use crate::config::web_config::WebConfig;
 
     fn job(number: u8) -> Job {
-        let rules = Arc::new(Rules::new(&WebConfig::default(), 0));
+        let rules = Arc::new(Rules::new(
+            &WebConfig::default(),
+            None,
+            &ring::hmac::Key::new(ring::hmac::HMAC_SHA256, b"test"),
+            0,
+        ));
         Job { rules, credentials: vec![number], key: [number; 32] }
     }
 

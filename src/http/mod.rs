@@ -8,6 +8,7 @@
 pub mod address;
 pub mod auth;
 pub mod chunked;
+pub mod client;
 pub mod config;
 pub mod connection;
 pub mod descriptors;
@@ -20,6 +21,7 @@ pub mod listen;
 pub mod outbox;
 pub mod redirect;
 pub mod response;
+pub mod rights;
 pub mod route;
 pub mod service;
 pub mod status;

@@ -3,10 +3,9 @@
 //! In two steps, so that a request that needs no body, or is refused by its head, is known before the
 //! body is read.
 
-use std::net::IpAddr;
-
 use bytes::Bytes;
 
+use super::client::{Client, Peer};
 use super::head::Head;
 use super::response::Answer;
 use super::worker::Driver;
@@ -33,8 +32,8 @@ pub trait Service {
     fn limited(&self, _limit: Limit) {}
 
     /// Decides whether the client at `peer` may ask at all; before anything else.
-    fn admit(&self, _head: &Head<'_>, _peer: IpAddr) -> Admission<Self::Question> {
-        Admission::Granted
+    fn admit(&self, _head: &Head<'_>, peer: &Peer) -> Admission<Self::Question> {
+        Admission::Granted(Client::of(peer))
     }
 
     /// Finds out what [`Admission::Ask`] left open.
@@ -42,7 +41,7 @@ pub trait Service {
     /// # Errors
     ///
     /// The answer to who may not ask.
-    fn ask(&self, question: Self::Question) -> impl Future<Output = Result<(), Answer>>;
+    fn ask(&self, question: Self::Question) -> impl Future<Output = Result<Client, Answer>>;
 
     /// Adds what all answers have in common, save those of [`Service::admit`] and [`Service::ask`].
     fn dress(&self, answer: Answer) -> Answer {
@@ -50,7 +49,7 @@ pub trait Service {
     }
 
     /// Looks at a head.
-    fn begin(&self, head: &Head<'_>) -> Next<Self::Waiting>;
+    fn begin(&self, head: &Head<'_>, client: &Client) -> Next<Self::Waiting>;
 
     /// Answers a request whose body is whole (empty after [`Next::Bodiless`]).
     fn finish(&self, waiting: Self::Waiting, body: Bytes) -> impl Future<Output = Answer>;
@@ -61,7 +60,7 @@ pub trait Service {
 
 /// Whether a client may ask.
 pub enum Admission<Q> {
-    Granted,
+    Granted(Client),
     Refused(Answer),
     /// It takes a while to find out.
     Ask(Q),

@@ -12,6 +12,7 @@ const ROOM_SECONDS: &str = "60";
 pub fn of(reason: Reason) -> u16 {
     match reason {
         Reason::BadKey | Reason::Malformed | Reason::Inconsistent => 400,
+        Reason::Forbidden => 403,
         Reason::TooLarge(_) => 413,
         // Memory is what we have, the rest is what others push.
         Reason::Full(Limit::Memory) => 503,

@@ -19,10 +19,12 @@ use monoio::time::TimeDriver;
 use monoio::{FusionDriver, FusionRuntime, IoUringDriver, LegacyDriver, RuntimeBuilder};
 
 use super::address::Place;
+use super::client::Peer;
 use super::config::HttpConfig;
 use super::connection;
 use super::response::Answer;
 use super::service::Service;
+use super::tls;
 use super::watch::{Phase, Registration, SWEEP_INTERVAL, Watch};
 use crate::model::{Limit, OverLimit};
 
@@ -229,12 +231,17 @@ async fn connect<H: Service>(
     let serve = async {
         let (slot, watch, config) = (&*registration, &*worker.watch, &worker.config);
         match &config.tls {
-            None => connection::serve(&mut stream, peer, slot, watch, config, &worker.service).await,
+            None => {
+                connection::serve(&mut stream, &Peer::in_clear(peer), slot, watch, config, &worker.service)
+                    .await
+            }
             // In a box, so that connections in clear text do not carry the room for it.
             Some(tls) => {
                 let encrypted = async {
                     let Some(mut stream) = tls.accept(&mut stream, slot, watch, config).await else { return };
-                    connection::serve(&mut stream, peer, slot, watch, config, &worker.service).await;
+                    let certificate = tls::names_of(&stream);
+                    let peer = Peer { address: peer, tls: true, certificate };
+                    connection::serve(&mut stream, &peer, slot, watch, config, &worker.service).await;
                     watch.wait(slot, Phase::Lingering, config.linger_deadline);
                     // Fails only if the client is gone.
                     let _ = stream.shutdown().await;

@@ -5,6 +5,7 @@
 pub mod families;
 pub mod grouping_key;
 pub mod histogram;
+pub mod identity;
 mod leniency;
 pub mod limit;
 pub mod names;
@@ -16,6 +17,7 @@ pub use families::{
     Detail, Families, Family, Field, Label, MetricType, Number, Part, SampleSpan, Series, Span,
 };
 pub use grouping_key::GroupingKey;
+pub use identity::{Action, Grants, Identity};
 pub use leniency::Leniency;
 pub use limit::{Limit, OverLimit, PushLimits, Rules};
 pub use names::NameRules;

@@ -10,6 +10,8 @@ use super::{Limit, OverLimit};
 pub enum Reason {
     /// The path does not spell a grouping key.
     BadKey,
+    /// The client has no right to it.
+    Forbidden,
     /// The body does not parse, or its encoding is broken.
     Malformed,
     /// The body contradicts what is stored, or itself.
@@ -38,6 +40,7 @@ impl Reason {
     pub fn label(self) -> &'static str {
         match self {
             Reason::BadKey => "bad_key",
+            Reason::Forbidden => "forbidden",
             Reason::Malformed => "malformed",
             Reason::Inconsistent => "inconsistent",
             Reason::TooLarge(_) => "too_large",

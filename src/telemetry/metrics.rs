@@ -42,7 +42,7 @@ const UNKNOWN: u64 = u64::MAX;
 pub(super) const PUSH_METHODS: [&str; 2] = ["post", "put"];
 
 /// All reasons in order of their index.
-pub(super) const REASONS: [Reason; 9] = [
+pub(super) const REASONS: [Reason; 10] = [
     Reason::BadKey,
     Reason::Malformed,
     Reason::Inconsistent,
@@ -52,6 +52,7 @@ pub(super) const REASONS: [Reason; 9] = [
     Reason::Overloaded,
     Reason::NotDurable,
     Reason::Full(Limit::Groups),
+    Reason::Forbidden,
 ];
 
 #[derive(Default)]
@@ -244,6 +245,7 @@ fn index_of(reason: Reason) -> usize {
         Reason::Overloaded => 6,
         Reason::NotDurable => 7,
         Reason::Full(_) => 8,
+        Reason::Forbidden => 9,
     }
 }
 
