@@ -10,7 +10,9 @@ use bytes::Bytes;
 
 use crate::clock::{Now, UnixNanos};
 use crate::limits;
-use crate::model::{Families, GroupingKey, Leniency, NameRules, Reason, Refusal, RequestFacts};
+use crate::model::{
+    Action, Families, GroupingKey, Leniency, NameRules, Reason, Refusal, RequestFacts, Rules,
+};
 use crate::parse::{self, BodyFormat, lenient, openmetrics, protobuf, text};
 use crate::plugin::{self, Plugins, Problem, StoreFacts};
 use crate::render::renderer::Renderer;
@@ -21,12 +23,14 @@ use crate::telemetry::Telemetry;
 
 pub use crate::parse::push_path;
 pub use crate::plugin::Passed;
+pub use crate::plugin::regex::Regex as Pattern;
 pub use crate::render::lease::Lease;
 pub use crate::render::negotiate::{Encoding, Form, Wanted};
 pub use crate::render::renderer::{Rendered, Slices};
 pub use crate::sink::durable::{Options as Persistence, Promise};
 pub use crate::sink::start::StartError as PersistenceError;
 pub use crate::store::Mode;
+pub use crate::store::usage::StoreLimits;
 pub use crate::store::view::{FamilyView, GroupView, SeriesView, ValueView};
 
 /// How the gateway treats pushes; fixed at start.
@@ -40,6 +44,8 @@ pub struct Settings {
     pub lenient: bool,
     /// `--web.enable-openmetrics`: scrapers that ask for OpenMetrics get it.
     pub offers_openmetrics: bool,
+    /// What may be pushed and held.
+    pub limits: StoreLimits,
     /// `--limit.exposition-cache`, in bytes.
     pub exposition_cache_bytes: usize,
 }
@@ -52,6 +58,7 @@ impl Default for Settings {
             names: NameRules::Legacy,
             lenient: false,
             offers_openmetrics: false,
+            limits: StoreLimits::default(),
             exposition_cache_bytes: limits::EXPOSITION_CACHE_BYTES_MAX,
         }
     }
@@ -112,9 +119,13 @@ impl Gateway {
         telemetry: Arc<Telemetry>,
         persistence: Option<&Persistence>,
     ) -> Result<Gateway, OpenError> {
-        let store = Store::new(settings.check_consistency, own_families());
+        let store = Store::new(settings.check_consistency, own_families()).with_limits(settings.limits);
         let store = Arc::new(if persistence.is_some() { store.followed_by_keeper() } else { store });
         let durable = persistence.map(|options| Durable::start(&store, &telemetry, options)).transpose()?;
+        for limit in store.usage().exceeded() {
+            let limit = limit.name();
+            tracing::warn!(limit, "more was restored than the limit allows: it is kept, and cannot grow");
+        }
         let renderer = Renderer::start(store.clone(), telemetry.clone(), settings.exposition_cache_bytes)
             .map_err(OpenError::Renderer)?;
         Ok(Gateway { settings, telemetry, store, renderer, plugins: None, durable })
@@ -235,6 +246,10 @@ impl Gateway {
         result
     }
 
+    fn rules(&self) -> Rules {
+        Rules { names: self.settings.names, limits: self.settings.limits.push }
+    }
+
     /// Reads a body and hands its families to `take`, with the body itself where a template of it is
     /// worth keeping.
     fn read(
@@ -257,15 +272,15 @@ impl Gateway {
         body: &Bytes,
         take: &mut impl FnMut(&Families<'_>, Option<&Bytes>) -> Result<(), Refusal>,
     ) -> Result<(), Refusal> {
-        let names = self.settings.names;
-        let parsed = text::parse(body, names, SPARE.take().unwrap_or_default());
+        let rules = self.rules();
+        let parsed = text::parse(body, rules, SPARE.take().unwrap_or_default());
         let is_bad = parsed.as_ref().map_or(true, |families| families.timestamped);
         // Only what would be refused is looked at again.
         if is_bad
             && self.settings.lenient
             && let Some(relaxed) = lenient::relax(body)
         {
-            let families = text::parse(&relaxed.body, names, Families::default())?;
+            let families = text::parse(&relaxed.body, rules, Families::default())?;
             for leniency in relaxed.leniencies {
                 self.telemetry.count_lenience(leniency);
             }
@@ -284,9 +299,9 @@ impl Gateway {
         body: &Bytes,
         take: &mut impl FnMut(&Families<'_>, Option<&Bytes>) -> Result<(), Refusal>,
     ) -> Result<(), Refusal> {
-        let names = self.settings.names;
-        let fault = match openmetrics::read(body, names) {
-            Ok(read) => match read.families(names, SPARE.take().unwrap_or_default()) {
+        let rules = self.rules();
+        let fault = match openmetrics::read(body, rules.names) {
+            Ok(read) => match read.families(rules, SPARE.take().unwrap_or_default()) {
                 Ok(mut families) => {
                     self.forgive_timestamps(&mut families);
                     let result = take(&families, None);
@@ -300,10 +315,12 @@ impl Gateway {
         if fault.is_final() {
             return Err(fault.into());
         }
-        match self.read_text(body, take) {
-            Err(refusal) if refusal.reason != Reason::Inconsistent => Err(fault.into()),
-            result => result,
-        }
+        let mut is_text = false;
+        let result = self.read_text(body, &mut |families, body| {
+            is_text = true;
+            take(families, body)
+        });
+        if is_text { result } else { Err(fault.into()) }
     }
 
     /// Forgets that a body had timestamps, which are not kept anyway.
@@ -322,7 +339,7 @@ impl Gateway {
         take: &mut impl FnMut(&Families<'_>, Option<&Bytes>) -> Result<(), Refusal>,
     ) -> Result<(), Refusal> {
         let spare = SPARE.take().unwrap_or_default();
-        let mut families = match protobuf::parse(body, self.settings.names, spare) {
+        let mut families = match protobuf::parse(body, self.rules(), spare) {
             Ok(families) => families,
             Err(error) => {
                 // Found by the parser here, but by the store in the reference, which stamps it.
@@ -344,7 +361,8 @@ impl Gateway {
     ///
     /// # Errors
     ///
-    /// As [`push`](Gateway::push); or a plugin refuses it.
+    /// As [`push`](Gateway::push); or a plugin refuses it, or its client may not push to the group that
+    /// plugins made of the one it named.
     pub fn push_with(
         &self,
         mode: Mode,
@@ -368,6 +386,7 @@ impl Gateway {
             self.telemetry.count_reuse();
             return Ok(Passed { stored: true, ..Passed::default() });
         }
+        let grants = facts.grants.clone();
         let result = plugins.push(plugin::Push {
             key,
             facts,
@@ -383,6 +402,7 @@ impl Gateway {
                 facts_of(&self.store.around(mode, key, families), now)
             },
             store: |key: &GroupingKey, families: &Families<'_>, cut: plugin::Cut<'_>| {
+                grants.check(Action::Push, key)?;
                 let stored = self.store.push_cut(mode, key, families, now.wall, cut);
                 match stored {
                     Err(refusal)
@@ -413,17 +433,25 @@ impl Gateway {
     ///
     /// # Errors
     ///
-    /// A plugin refuses it.
+    /// A plugin refuses it, or the client may not delete the group that plugins made of the one it named.
     pub fn delete_with(&self, key: &GroupingKey, facts: RequestFacts, now: Now) -> Result<Passed, Refusal> {
         let Some(plugins) = &self.plugins else {
             return Ok(Passed { stored: self.delete(key)?, ..Passed::default() });
         };
         self.check_durable()?;
-        let result = plugins.delete(key, facts, now, |key| self.store.delete(key));
+        let grants = facts.grants.clone();
+        let delete = |key: &GroupingKey| {
+            grants.check(Action::Delete, key)?;
+            Ok::<bool, Refusal>(self.store.delete(key))
+        };
+        let result = plugins.delete(key, facts, now, delete).and_then(|(deleted, passed)| {
+            deleted.transpose()?;
+            Ok(passed)
+        });
         if let Err(refusal) = &result {
             self.telemetry.count_refusal(refusal.reason);
         }
-        result.map(|(_, passed)| passed)
+        result
     }
 
     /// Removes one group; true if it was there. Asks no plugin. To be made

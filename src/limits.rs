@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-/// Longest request head (request line and headers).
+/// Longest request head (request line and headers), where no flag says otherwise.
 pub const HEAD_BYTES_MAX: usize = 32 * 1024;
 
 /// Longest request line; RFC 9112 section 3 asks for at least 8,000.
@@ -18,6 +18,11 @@ pub const BODY_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// Largest request body once decoded.
 pub const DECODED_BYTES_MAX: usize = 128 * 1024 * 1024;
+
+/// Most that the limit on decoded bodies can be set to. Positions in what is made of a body are kept as
+/// u32, and label text grows to at most three times the body's bytes: `instance=""` is added to series
+/// without one.
+pub const DECODED_BYTES_LIMIT_MAX: usize = 1024 * 1024 * 1024;
 
 /// Longest compressed body that a worker tries to unpack itself.
 pub const INLINE_BODY_BYTES_MAX: usize = 64 * 1024;
@@ -43,9 +48,6 @@ pub const PASSWORDS_WAITING_MAX: usize = 1024;
 /// Right, and wrong, passwords whose comparison is remembered.
 pub const VERDICTS_MAX: usize = 4096;
 
-/// Connections open at once, over all workers.
-pub const CONNECTIONS_MAX: usize = 16_384;
-
 /// Labels one series may carry, the grouping labels included.
 pub const SERIES_LABELS_MAX: usize = 256;
 
@@ -54,6 +56,9 @@ pub const GROUPING_LABELS_MAX: usize = 64;
 
 /// Longest value of a label.
 pub const LABEL_VALUE_BYTES_MAX: usize = 64 * 1024;
+
+/// Metric families in one push.
+pub const PUSH_FAMILIES_MAX: usize = 1_000_000;
 
 /// Series in one push.
 pub const PUSH_SERIES_MAX: usize = 1_000_000;
@@ -138,8 +143,8 @@ const _: () = {
     // A head must be able to arrive whole in the read buffer.
     assert!(HEAD_BYTES_MAX < BUSY_BUFFER_BYTES_MAX);
     assert!(IDLE_BUFFER_BYTES < BUSY_BUFFER_BYTES_MAX);
-    // Positions in a body are kept as u32.
-    assert!(DECODED_BYTES_MAX < u32::MAX as usize);
+    assert!(DECODED_BYTES_MAX <= DECODED_BYTES_LIMIT_MAX);
+    assert!(DECODED_BYTES_LIMIT_MAX < u32::MAX as usize / 3);
     // A grouping key comes in a request line, and keeping it takes two bytes more for each label.
     assert!(REQUEST_LINE_BYTES_MAX + 2 * (GROUPING_LABELS_MAX + 1) <= STORED_KEY_BYTES_MAX);
     // Grouping labels are merged into every series and must leave room for the series' own.

@@ -8,11 +8,13 @@ use std::sync::Arc;
 use floodway::build_info;
 use floodway::clock::Now;
 use floodway::config::{self, Config, LogFormat, LogLevel, SyncMode};
-use floodway::gateway::{Gateway, OpenError, Persistence, Promise, Settings};
+use floodway::gateway::{Gateway, OpenError, Persistence, Promise, Settings, StoreLimits};
 use floodway::healthcheck;
+use floodway::http::address::Addresses;
 use floodway::http::config::HttpConfig;
+use floodway::http::descriptors;
 use floodway::http::route::Routes;
-use floodway::model::NameRules;
+use floodway::model::{Limit, NameRules, PushLimits};
 use floodway::plugin::{self, Plugins};
 use floodway::server::{self, Listen, ServerConfig};
 use floodway::telemetry::{Telemetry, log};
@@ -93,9 +95,12 @@ fn serve(config: Config) -> bool {
         names,
         lenient: config.lenient,
         offers_openmetrics: config.offers_openmetrics,
+        limits: store_limits(&config.limits),
         exposition_cache_bytes: config.limits.exposition_cache,
     };
+    let connections_max = ceiling(config.limits.connections).min(descriptors::for_connections());
     let telemetry = Arc::new(Telemetry::new(config.workers));
+    telemetry.set_limits(shown_limits(&config.limits, connections_max));
     let plugins = match load_plugins(&config, names) {
         Ok(plugins) => plugins,
         Err(problems) => {
@@ -118,7 +123,7 @@ fn serve(config: Config) -> bool {
                 Some(plugins) => gateway.with_plugins(plugins),
                 None => gateway,
             });
-            let served = server::run(server_config(config), gateway.clone()).is_ok();
+            let served = server::run(server_config(config, connections_max), gateway.clone()).is_ok();
             gateway.close();
             served
         }
@@ -159,7 +164,55 @@ fn persistence(config: &config::Persistence) -> Persistence {
     Persistence { path: config.path.clone(), promise, salvage: config.salvage }
 }
 
-fn server_config(config: Config) -> ServerConfig {
+/// 0 turns a limit off.
+fn ceiling(limit: usize) -> usize {
+    if limit == 0 { usize::MAX } else { limit }
+}
+
+fn store_limits(limits: &config::Limits) -> StoreLimits {
+    StoreLimits {
+        push: PushLimits {
+            families: limits.push_families,
+            series: limits.push_series,
+            labels: limits.series_labels,
+            value_bytes: limits.label_value_bytes,
+        },
+        groups: ceiling(limits.groups) as u64,
+        series: ceiling(limits.series) as u64,
+        job_series: ceiling(limits.job_series) as u64,
+        memory: ceiling(limits.memory) as u64,
+        name_sets: ceiling(limits.grouping_name_sets) as u64,
+    }
+}
+
+/// The limits in force as our own metrics show them.
+fn shown_limits(limits: &config::Limits, connections_max: usize) -> Vec<(Limit, f64)> {
+    let value = |limit: Limit| match limit {
+        Limit::HeadBytes => limits.head_bytes as f64,
+        Limit::BodyBytes => limits.body_bytes as f64,
+        Limit::DecodedBytes => limits.decoded_bytes as f64,
+        Limit::PushFamilies => limits.push_families as f64,
+        Limit::PushSeries => limits.push_series as f64,
+        Limit::SeriesLabels => limits.series_labels as f64,
+        Limit::LabelValueBytes => limits.label_value_bytes as f64,
+        Limit::Groups => limits.groups as f64,
+        Limit::Series => limits.series as f64,
+        Limit::JobSeries => limits.job_series as f64,
+        Limit::Memory => limits.memory as f64,
+        Limit::GroupingNameSets => limits.grouping_name_sets as f64,
+        Limit::Connections => connections_max as f64,
+        Limit::ConnectionsPerAddress => limits.connections_per_address as f64,
+        Limit::ExpositionCache => limits.exposition_cache as f64,
+        Limit::HeadDeadline => limits.head_deadline.as_secs_f64(),
+        Limit::BodyDeadline => limits.body_deadline.as_secs_f64(),
+        Limit::IdleDeadline => limits.idle_deadline.as_secs_f64(),
+        Limit::WriteDeadline => limits.write_deadline.as_secs_f64(),
+    };
+    let with_value = |limit: &Limit| (*limit, value(*limit));
+    Limit::ALL.iter().map(with_value).filter(|(_, max)| *max > 0.0).collect()
+}
+
+fn server_config(config: Config, connections_max: usize) -> ServerConfig {
     let limits = config.limits;
     ServerConfig {
         listen: if config.systemd_socket { Listen::Passed } else { Listen::Addresses(config.listen) },
@@ -177,7 +230,12 @@ fn server_config(config: Config) -> ServerConfig {
             idle_deadline: limits.idle_deadline,
             body_bytes_max: limits.body_bytes,
             decoded_bytes_max: limits.decoded_bytes,
-            connections_max: limits.connections,
+            head_bytes_max: limits.head_bytes,
+            connections_max,
+            addresses: match limits.connections_per_address {
+                0 => None,
+                max => Some(Arc::new(Addresses::new(max))),
+            },
             ..HttpConfig::default()
         },
         info: Arc::new(config.info),

@@ -10,22 +10,14 @@ use floodway::http::config::HttpConfig;
 use floodway::http::encoding::Decoders;
 use floodway::http::handler::Frontend;
 use floodway::http::route::Routes;
-use floodway::model::NameRules;
-use floodway::server::Server;
+use floodway::server::{Listen, Server};
 use floodway::telemetry::Telemetry;
 
-const SETTINGS: Settings = Settings {
-    check_consistency: true,
-    names: NameRules::Legacy,
-    lenient: false,
-    offers_openmetrics: false,
-    exposition_cache_bytes: 1 << 20,
-};
 const OPENMETRICS: &str = "Content-Type: application/openmetrics-text; version=1.0.0; charset=utf-8\r\n";
 
 /// Runs `test` against a gateway, and stops it afterwards.
 fn with_gateway(settings: Settings, push_status: u16, test: impl FnOnce(SocketAddr)) {
-    let server = Server::bind(&["127.0.0.1:0".to_owned()], 1).unwrap();
+    let server = Server::bind(&Listen::Addresses(vec!["127.0.0.1:0".to_owned()]), 1).unwrap();
     let address = server.addresses()[0];
     let gateway = Arc::new(Gateway::new(settings, Arc::new(Telemetry::new(1))).unwrap());
     let decoders = Arc::new(Decoders::start(4 << 20).unwrap());
@@ -83,7 +75,7 @@ fn gzip(text: &[u8]) -> Vec<u8> {
 
 #[test]
 fn every_coding_is_taken_and_damage_is_not_stored() {
-    with_gateway(SETTINGS, 200, |server| {
+    with_gateway(Settings::default(), 200, |server| {
         let mut zlib = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::fast());
         zlib.write_all(b"m 1\n").unwrap();
         let mut frames = snap::write::FrameEncoder::new(Vec::new());
@@ -119,7 +111,7 @@ fn every_coding_is_taken_and_damage_is_not_stored() {
 
 #[test]
 fn the_head_of_gzip_comes_before_the_route() {
-    with_gateway(SETTINGS, 200, |server| {
+    with_gateway(Settings::default(), 200, |server| {
         let header = "Content-Encoding: gzip\r\n";
         let whole = gzip(b"");
         for (method, path, sound) in [
@@ -141,7 +133,7 @@ fn the_head_of_gzip_comes_before_the_route() {
 
 #[test]
 fn openmetrics_is_understood_and_plain_text_under_its_name() {
-    with_gateway(SETTINGS, 200, |server| {
+    with_gateway(Settings::default(), 200, |server| {
         let body = "# TYPE c counter\n# HELP c Done.\nc_total 3 # {trace=\"t\"} 1 1.5\nc_created 7\n# TYPE i info\ni_info{v=\"1\"} 1\n# EOF\n";
         assert_eq!(put(server, "om", OPENMETRICS, body.as_bytes()).0, 200);
         assert_eq!(
@@ -181,7 +173,7 @@ fn openmetrics_is_understood_and_plain_text_under_its_name() {
 #[test]
 fn lenience_is_asked_for_and_counted() {
     let bodies = ["# TYPE x gauge\r\nx 1\r\n", "x 1", "x 1 1700000000\n"];
-    with_gateway(SETTINGS, 200, |server| {
+    with_gateway(Settings::default(), 200, |server| {
         for body in bodies {
             assert_eq!(put(server, "strict", "", body.as_bytes()).0, 400, "{body}");
         }
@@ -190,7 +182,7 @@ fn lenience_is_asked_for_and_counted() {
             ["floodway_push_lenience_total{kind=\"crlf\"} 0"]
         );
     });
-    with_gateway(Settings { lenient: true, ..SETTINGS }, 200, |server| {
+    with_gateway(Settings { lenient: true, ..Settings::default() }, 200, |server| {
         for body in bodies {
             assert_eq!(put(server, "lenient", "", body.as_bytes()), (200, String::new()), "{body}");
             assert_eq!(exposed(server, "x{"), ["x{instance=\"\",job=\"lenient\"} 1"]);
@@ -212,15 +204,15 @@ fn lenience_is_asked_for_and_counted() {
 
 #[test]
 fn the_status_of_success() {
-    with_gateway(SETTINGS, 202, |server| {
+    with_gateway(Settings::default(), 202, |server| {
         assert_eq!(put(server, "a", "", b"x 1\n"), (202, String::new()));
         assert_eq!(put(server, "a", "", b"x y\n").0, 400);
         assert_eq!(request(server, "DELETE", "/metrics/job/a", "", b"").0, 202);
     });
-    with_gateway(Settings { check_consistency: false, ..SETTINGS }, 200, |server| {
+    with_gateway(Settings { check_consistency: false, ..Settings::default() }, 200, |server| {
         assert_eq!(put(server, "a", "", b"x 1\n").0, 202);
     });
-    with_gateway(SETTINGS, 200, |server| {
+    with_gateway(Settings::default(), 200, |server| {
         assert_eq!(put(server, "a", "", b"x 1\n").0, 200);
         assert_eq!(request(server, "DELETE", "/metrics/job/a", "", b"").0, 202);
     });
@@ -231,7 +223,7 @@ fn openmetrics_is_answered_only_where_it_is_offered() {
     let accept = "Accept: application/openmetrics-text;version=1.0.0,text/plain;q=0.5\r\n";
     let body = b"# TYPE c counter\nc_total 3 # {trace=\"t\"} 1.0 1.5\n# EOF\n";
     for offers_openmetrics in [false, true] {
-        with_gateway(Settings { offers_openmetrics, ..SETTINGS }, 200, |server| {
+        with_gateway(Settings { offers_openmetrics, ..Settings::default() }, 200, |server| {
             assert_eq!(put(server, "om", OPENMETRICS, body).0, 200);
             let (_, text) = request(server, "GET", "/metrics", accept, b"");
             let line = "# TYPE c counter\nc_total{instance=\"\",job=\"om\"} 3.0 # {trace=\"t\"} 1.0 1.5\n";

@@ -217,7 +217,7 @@ fn slow_requests_are_ended() {
             ("", ""),
             (
                 "GET / HT",
-                "HTTP/1.1 408 Request Timeout\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n\r\n408 Request Timeout",
+                "HTTP/1.1 408 Request Timeout\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n\r\n408 Request Timeout: head did not arrive within 300ms (--limit.head-deadline)",
             ),
         ] {
             let mut client = connect(server);
@@ -235,7 +235,10 @@ fn slow_requests_are_ended() {
             let mut text = String::new();
             client.read_to_string(&mut text).unwrap();
             assert!(text.starts_with("HTTP/1.1 408 Request Timeout\r\n"), "{text}");
-            assert!(text.ends_with("broken: body did not arrive in time\n"), "{text}");
+            assert!(
+                text.ends_with("broken: body did not arrive in time (--limit.body-deadline)\n"),
+                "{text}"
+            );
         }
     });
 }

@@ -67,7 +67,7 @@ const FENCES: &[(&str, &[&str])] = &[
     ("monoio", &["http", "server"]),
     ("papaya", &["store"]),
     ("ring", &["http/auth.rs", "http/tls.rs"]),
-    ("rustls", &["http/tls", "http/tls.rs", "http/web.rs"]),
+    ("rustls", &["http/tls", "http/tls.rs"]),
     ("sd_notify", &["server"]),
     ("serde", &["config", "plugin"]),
     ("serde_saphyr", &["config", "plugin"]),
@@ -86,6 +86,7 @@ const FENCES: &[(&str, &[&str])] = &[
 const UNSAFE: &[(&str, &str)] = &[
     ("main.rs", "names the symbol from which the allocator reads its settings"),
     ("store/published.rs", "reclaims replaced group states by epochs"),
+    ("http/hasher.rs", "asks the kernel to run a thread only when no other wants to"),
     ("http/outbox.rs", "hands shared slices to the kernel as one vectored write"),
     ("http/tls/stream.rs", "reads plaintext out of the buffers that the runtime's traits lend"),
     ("http/watch.rs", "shuts down a socket that another task of the thread owns"),

@@ -1,122 +1,16 @@
 //! `--web.config.file` from outside: passwords, headers, rate limit, TLS, client certificates, reload.
 
 mod common;
+mod tls_support;
 
 use std::fs;
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
-use std::path::PathBuf;
-use std::process::Command;
-use std::sync::Arc;
-use std::thread;
-use std::time::{Duration, Instant};
+use std::io::Write;
+use std::net::{IpAddr, SocketAddr, TcpStream};
 
-use common::{PATIENCE, Server, request_bytes, run};
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-
-const ALICE: &str = "alice: $2b$04$abcdefghijklmnopqrstuuFuhxWRTXIsURoluSTZ1N4tYaWGn9oOi";
-const OPENSESAME: (&str, &str) = ("Authorization", "Basic YWxpY2U6b3BlbnNlc2FtZQ==");
-
-/// A folder that is removed when the test is over.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new(name: &str) -> Folder {
-        let path = std::env::temp_dir().join(format!("floodway-{name}-{}", std::process::id()));
-        fs::create_dir_all(&path).unwrap();
-        Folder(path)
-    }
-
-    fn write(&self, name: &str, text: &str) {
-        // Renamed into place, so that nobody reads half of it.
-        let draft = self.0.join(format!("{name}.draft"));
-        fs::write(&draft, text).unwrap();
-        fs::rename(draft, self.0.join(name)).unwrap();
-    }
-
-    fn flag(&self) -> String {
-        format!("--web.config.file={}/web.yml", self.0.display())
-    }
-
-    fn serve(&self, text: &str) -> Server {
-        self.write("web.yml", text);
-        Server::start(&[&self.flag()])
-    }
-
-    /// An authority, and certificates by it for a server and two clients.
-    fn certify(&self) {
-        self.write(
-            "openssl.cnf",
-            "[req]\ndistinguished_name=dn\n[dn]\n[ca]\nbasicConstraints=critical,CA:TRUE\n\
-             [server]\nbasicConstraints=CA:FALSE\nsubjectAltName=DNS:localhost\n\
-             [good]\nbasicConstraints=CA:FALSE\nsubjectAltName=DNS:a,URI:spiffe://x/good\n\
-             [other]\nbasicConstraints=CA:FALSE\nsubjectAltName=DNS:spiffe\n",
-        );
-        for name in ["ca", "server", "good", "other"] {
-            let mut openssl = Command::new("openssl");
-            openssl.current_dir(&self.0).args(["req", "-x509", "-nodes", "-newkey", "ec", "-pkeyopt"]);
-            openssl.args([
-                "ec_paramgen_curve:P-256",
-                "-days",
-                "30",
-                "-config",
-                "openssl.cnf",
-                "-extensions",
-                name,
-            ]);
-            openssl.args(["-subj", &format!("/CN={name}"), "-keyout", &format!("{name}.key"), "-out"]);
-            openssl.arg(format!("{name}.pem"));
-            if name != "ca" {
-                openssl.args(["-CA", "ca.pem", "-CAkey", "ca.key"]);
-            }
-            let output = openssl.output().unwrap();
-            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        }
-    }
-
-    /// What a client that trusts our authority reads until the server closes; `certificate` is its own.
-    fn tls(&self, server: SocketAddr, certificate: Option<&str>, request: &[u8]) -> std::io::Result<String> {
-        let pem = |name: &str| CertificateDer::from_pem_file(self.0.join(name)).unwrap();
-        let mut roots = rustls::RootCertStore::empty();
-        roots.add(pem("ca.pem")).unwrap();
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let builder = rustls::ClientConfig::builder_with_provider(provider);
-        let builder = builder.with_safe_default_protocol_versions().unwrap().with_root_certificates(roots);
-        let mut config = match certificate {
-            None => builder.with_no_client_auth(),
-            Some(name) => {
-                let key = PrivateKeyDer::from_pem_file(self.0.join(format!("{name}.key"))).unwrap();
-                builder.with_client_auth_cert(vec![pem(&format!("{name}.pem"))], key).unwrap()
-            }
-        };
-        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        let tls = rustls::ClientConnection::new(Arc::new(config), "localhost".try_into().unwrap()).unwrap();
-        let stream = TcpStream::connect(server)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
-        let mut stream = rustls::StreamOwned::new(tls, stream);
-        stream.write_all(request)?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer)?;
-        assert_eq!(stream.conn.alpn_protocol(), Some(&b"http/1.1"[..]));
-        Ok(answer)
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
-
-#[track_caller]
-fn eventually(what: impl Fn() -> bool) {
-    let begun = Instant::now();
-    while !what() {
-        assert!(begun.elapsed() < PATIENCE, "it never came to be");
-        thread::sleep(Duration::from_millis(20));
-    }
-}
+use common::{PATIENCE, request_bytes, run};
+use rustls::crypto::ring::{cipher_suite, default_provider, kx_group};
+use rustls::version::{TLS12, TLS13};
+use tls_support::{ALICE, Folder, OPENSESAME, eventually};
 
 #[test]
 fn every_path_wants_the_password_and_answers_with_the_headers() {
@@ -247,4 +141,200 @@ fn client_certificates_open_the_door_by_authority_and_name() {
     folder.write("web.yml", &config("  client_auth_type: RequireAnyClientCert\n"));
     eventually(|| !is_let_in(None));
     assert!(is_let_in(Some("good")) && is_let_in(Some("other")));
+}
+
+/// Whether a client that knows only these versions, suites and curves is let in.
+fn agrees(
+    folder: &Folder,
+    server: SocketAddr,
+    versions: &[&'static rustls::SupportedProtocolVersion],
+    suite: Option<rustls::SupportedCipherSuite>,
+    curve: Option<&'static dyn rustls::crypto::SupportedKxGroup>,
+) -> bool {
+    let mut provider = default_provider();
+    provider.cipher_suites.retain(|known| suite.is_none_or(|suite| *known == suite));
+    provider.kx_groups.retain(|known| curve.is_none_or(|curve| known.name() == curve.name()));
+    let ready = request_bytes("GET", "/-/ready", &[("Connection", "close")], b"");
+    folder.tls_by(provider, versions, server, None, &ready).is_ok_and(|answer| answer.ends_with("OK"))
+}
+
+#[test]
+fn versions_suites_and_curves_are_those_of_the_file() {
+    let folder = Folder::new("agree");
+    folder.certify();
+    let config =
+        |rest: &str| format!("tls_server_config: {{cert_file: server.pem, key_file: server.key, {rest}}}\n");
+    let any = [&TLS12, &TLS13];
+    let server = folder.serve(&config("prefer_server_cipher_suites: true"));
+    let address = server.address;
+    let by_version = |version| agrees(&folder, address, &[version], None, None);
+    assert!(by_version(&TLS12) && by_version(&TLS13));
+
+    folder.write("web.yml", &config("min_version: TLS13"));
+    eventually(|| !by_version(&TLS12));
+    assert!(by_version(&TLS13));
+    folder.write("web.yml", &config("max_version: TLS12"));
+    eventually(|| by_version(&TLS12));
+    assert!(!by_version(&TLS13));
+
+    let small = cipher_suite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256;
+    let large = cipher_suite::TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384;
+    let by_suite = |suite| agrees(&folder, address, &[&TLS12], Some(suite), None);
+    assert!(by_suite(small) && by_suite(large));
+    folder.write("web.yml", &config("cipher_suites: [TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256]"));
+    eventually(|| !by_suite(large));
+    assert!(by_suite(small));
+
+    let by_curve = |curve| agrees(&folder, address, &any, None, Some(curve));
+    assert!(by_curve(kx_group::X25519) && by_curve(kx_group::SECP384R1));
+    folder.write("web.yml", &config("curve_preferences: [CurveP384, CurveP256]"));
+    eventually(|| !by_curve(kx_group::X25519));
+    assert!(by_curve(kx_group::SECP384R1) && by_curve(kx_group::SECP256R1));
+}
+
+#[test]
+fn certificates_keys_and_authorities_may_stand_in_the_file() {
+    let folder = Folder::new("inline");
+    folder.certify();
+    let server = folder.serve(&format!(
+        "tls_server_config:\n  client_auth_type: RequireAndVerifyClientCert\n  cert: |\n{}  key: |\n{}  client_ca: |\n{}",
+        folder.inline("server.pem"),
+        folder.inline("server.key"),
+        folder.inline("ca.pem"),
+    ));
+    let ready = request_bytes("GET", "/-/ready", &[("Connection", "close")], b"");
+    assert!(folder.tls(server.address, Some("good"), &ready).unwrap().ends_with("OK"));
+    assert!(folder.tls(server.address, None, &ready).is_err());
+}
+
+#[test]
+fn a_certificate_may_be_asked_for_without_being_wanted() {
+    let folder = Folder::new("request");
+    folder.certify();
+    let server = folder.serve(
+        "tls_server_config: {cert_file: server.pem, key_file: server.key, client_auth_type: RequestClientCert}\n",
+    );
+    let ready = request_bytes("GET", "/-/ready", &[("Connection", "close")], b"");
+    for certificate in [None, Some("good"), Some("server")] {
+        assert!(folder.tls(server.address, certificate, &ready).unwrap().ends_with("OK"), "{certificate:?}");
+    }
+}
+
+#[test]
+fn each_header_of_the_file_is_answered() {
+    let headers = [
+        ("Strict-Transport-Security", "max-age=3600"),
+        ("X-Content-Type-Options", "nosniff"),
+        ("X-Frame-Options", "sameorigin"),
+        ("X-XSS-Protection", "0"),
+        ("Content-Security-Policy", "default-src 'self'"),
+    ];
+    let folder = Folder::new("headers");
+    let lines: String = headers.iter().map(|(name, value)| format!("    {name}: \"{value}\"\n")).collect();
+    let server = folder.serve(&format!("http_server_config:\n  http2: true\n  headers:\n{lines}"));
+    for path in ["/metrics", "/", "/nope"] {
+        let answer = server.get(path);
+        for (name, value) in headers {
+            assert_eq!(answer.header(name), Some(value), "{path}");
+        }
+    }
+}
+
+/// What a file names that was refused is looked at again when it comes.
+#[test]
+fn a_missing_certificate_that_comes_later_is_taken() {
+    let folder = Folder::new("later");
+    folder.certify();
+    let server = folder.serve("tls_server_config: {cert_file: server.pem, key_file: server.key}\n");
+    let ready = request_bytes("GET", "/-/ready", &[("Connection", "close")], b"");
+    let answer = || folder.tls(server.address, None, &ready).unwrap();
+    folder.write(
+        "web.yml",
+        "tls_server_config: {cert_file: new.pem, key_file: new.key}\n\
+         http_server_config: {headers: {X-Frame-Options: deny}}\n",
+    );
+    eventually(|| server.log().contains("new.pem: no such file or directory"));
+    assert!(!answer().contains("X-Frame-Options"));
+    for end in ["key", "pem"] {
+        let text = fs::read_to_string(folder.0.join(format!("server.{end}"))).unwrap();
+        folder.write(&format!("new.{end}"), &text);
+    }
+    eventually(|| answer().contains("\r\nX-Frame-Options: deny\r\n"));
+}
+
+/// A connection to the server from an address of ours.
+fn connect_from(address: [u8; 4], server: SocketAddr) -> TcpStream {
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    socket.bind(&SocketAddr::new(IpAddr::from(address), 0).into()).unwrap();
+    socket.connect(&server.into()).unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    socket.into()
+}
+
+/// The status of the answer to a request with this login.
+fn login(stream: &mut TcpStream, credentials: &str) -> String {
+    let authorization = format!("Basic {credentials}");
+    let headers = [("Authorization", &*authorization), ("Connection", "close")];
+    stream.write_all(&request_bytes("GET", "/-/ready", &headers, b"")).unwrap();
+    String::from_utf8_lossy(&read_all(stream)).into_owned()
+}
+
+fn read_all(stream: &mut TcpStream) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    // A reset counts as a close.
+    let _ = std::io::Read::read_to_end(stream, &mut bytes);
+    bytes
+}
+
+/// Few passwords of an address wait to be compared; others pass it by, and threads that compare them make
+/// way for those that serve.
+#[test]
+fn a_flood_of_wrong_passwords_is_429_and_passed_by() {
+    let folder = Folder::new("flood");
+    // An unknown user takes as long as the dearest one.
+    let server = folder.serve(&format!(
+        "basic_auth_users:\n  {ALICE}\n  dear: $2b$12$abcdefghijklmnopqrstuuFuhxWRTXIsURoluSTZ1N4tYaWGn9oOi\n"
+    ));
+    let mut flood: Vec<TcpStream> = (0..60).map(|_| connect_from([127, 0, 0, 1], server.address)).collect();
+    for (number, stream) in flood.iter_mut().enumerate() {
+        // USER:PASSWORD in base 64, each another one.
+        let credentials =
+            format!("Basic bm9ib2R5Ong{}=", ["A", "B", "C", "D"][number % 4].repeat(4 * number));
+        let headers = [("Authorization", &*credentials), ("Connection", "close")];
+        stream.write_all(&request_bytes("GET", "/-/ready", &headers, b"")).unwrap();
+    }
+    let mut other = connect_from([127, 0, 0, 2], server.address);
+    let first = login(&mut other, "YWxpY2U6b3BlbnNlc2FtZQ==");
+    assert!(first.starts_with("HTTP/1.1 200 "), "{first}");
+    // Remembered from now on, so that a flood does not matter to it at all.
+    let mut same = connect_from([127, 0, 0, 1], server.address);
+    assert!(login(&mut same, "YWxpY2U6b3BlbnNlc2FtZQ==").starts_with("HTTP/1.1 200 "));
+
+    let tasks = fs::read_dir(format!("/proc/{}/task", server.id())).unwrap();
+    let hashers: Vec<String> = tasks
+        .map(|task| fs::read_to_string(task.unwrap().path().join("stat")).unwrap())
+        .filter(|stat| stat.contains("(hasher-"))
+        .collect();
+    assert_eq!(hashers.len(), 2);
+    for stat in hashers {
+        // The 41st field of proc(5), counted behind the name: SCHED_IDLE is 5.
+        let policy = stat.rsplit(") ").next().unwrap().split(' ').nth(38);
+        assert_eq!(policy, Some("5"), "{stat}");
+    }
+
+    let mut refused = 0;
+    for stream in &mut flood {
+        let answer = String::from_utf8(read_all(stream)).unwrap();
+        if answer.starts_with("HTTP/1.1 429 ") {
+            assert!(answer.contains("\r\nRetry-After: 1\r\n"), "{answer}");
+            assert!(
+                answer.ends_with("too many passwords wait to be compared, try again later\n"),
+                "{answer}"
+            );
+            refused += 1;
+        } else {
+            assert!(answer.starts_with("HTTP/1.1 401 "), "{answer}");
+        }
+    }
+    assert!((1..=44).contains(&refused), "{refused} of 60 were refused");
 }

@@ -232,6 +232,18 @@ macro_rules! size {
     };
 }
 
+/// A limit that 0 turns off.
+macro_rules! ceiling {
+    ($name:literal, $field:ident, $default:literal, $help:literal) => {
+        setting!($name, Limits, Word, $default, $help,
+            set: |draft, value| {
+                draft.limits.$field = whole_number(concat!("--", $name), value, 0)?;
+                Ok(())
+            },
+            show: |draft| draft.limits.$field.to_string())
+    };
+}
+
 macro_rules! deadline {
     ($name:literal, $field:ident, $default:literal, $help:literal) => {
         setting!($name, Limits, Word, $default, $help,
@@ -442,9 +454,55 @@ pub static FLAGS: &[Flag] = &[
             Ok(())
         },
         show: |draft| draft.workers.to_string()),
+    size!(
+        "limit.head-bytes",
+        head_bytes,
+        "32768",
+        "Longest request head, in bytes; from 1024 to 65535. The request line has a limit of its own."
+    ),
     size!("limit.body-bytes", body_bytes, "67108864", "Largest request body as sent, in bytes."),
     size!("limit.decoded-bytes", decoded_bytes, "134217728", "Largest request body once decoded, in bytes."),
-    size!("limit.connections", connections, "16384", "Most connections open at once."),
+    size!("limit.push-families", push_families, "1000000", "Most metric families in one push."),
+    size!("limit.push-series", push_series, "1000000", "Most series in one push."),
+    size!(
+        "limit.series-labels",
+        series_labels,
+        "256",
+        "Most labels of one series, grouping labels and instance included."
+    ),
+    size!("limit.label-value-bytes", label_value_bytes, "65536", "Longest value of a label, in bytes."),
+    ceiling!("limit.groups", groups, "0", "Most groups held. 0 turns the limit off."),
+    ceiling!("limit.series", series, "0", "Most series held. 0 turns the limit off."),
+    ceiling!(
+        "limit.job-series",
+        job_series,
+        "0",
+        "Most series held in all groups of one job. 0 turns the limit off."
+    ),
+    ceiling!(
+        "limit.memory",
+        memory,
+        "0",
+        "Most memory that groups take, in bytes, without rendered metrics. 0 turns the limit off."
+    ),
+    ceiling!(
+        "limit.grouping-name-sets",
+        grouping_name_sets,
+        "1024",
+        "Most different sets of grouping label names in use. 0 turns the limit off; each push of a new shape then takes longer the more there are."
+    ),
+    ceiling!(
+        "limit.connections",
+        connections,
+        "0",
+        "Most connections open at once. 0 stands for as many as the process may open descriptors."
+    ),
+    ceiling!(
+        "limit.connections-per-address",
+        connections_per_address,
+        "0",
+        "Most connections open at once from one address (IPv6: from one /64). 0 turns the limit off."
+    ),
     size!(
         "limit.exposition-cache",
         exposition_cache,

@@ -86,12 +86,34 @@ pub struct Persistence {
 /// The bounds that operators may move.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
+    /// Longest request head.
+    pub head_bytes: usize,
     /// Largest request body as sent.
     pub body_bytes: usize,
     /// Largest request body once decoded.
     pub decoded_bytes: usize,
+    /// Families in one push.
+    pub push_families: usize,
+    /// Series in one push.
+    pub push_series: usize,
+    /// Labels of one series.
+    pub series_labels: usize,
+    /// Length of a label's value.
+    pub label_value_bytes: usize,
+    /// Groups held; 0 for no limit, as in each of the following.
+    pub groups: usize,
+    /// Series held.
+    pub series: usize,
+    /// Series held in all groups of one job.
+    pub job_series: usize,
+    /// Bytes of memory that groups take.
+    pub memory: usize,
+    /// Different sets of grouping label names.
+    pub grouping_name_sets: usize,
     /// Connections open at once, over all workers.
     pub connections: usize,
+    /// Connections open at once from one address.
+    pub connections_per_address: usize,
     /// Rendered and compressed parts of the exposition kept ready.
     pub exposition_cache: usize,
     /// From the first byte of a request head to its last.
@@ -107,9 +129,20 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Limits {
         Limits {
+            head_bytes: limits::HEAD_BYTES_MAX,
             body_bytes: limits::BODY_BYTES_MAX,
             decoded_bytes: limits::DECODED_BYTES_MAX,
-            connections: limits::CONNECTIONS_MAX,
+            push_families: limits::PUSH_FAMILIES_MAX,
+            push_series: limits::PUSH_SERIES_MAX,
+            series_labels: limits::SERIES_LABELS_MAX,
+            label_value_bytes: limits::LABEL_VALUE_BYTES_MAX,
+            groups: 0,
+            series: 0,
+            job_series: 0,
+            memory: 0,
+            grouping_name_sets: limits::GROUPING_NAME_SETS_MAX,
+            connections: 0,
+            connections_per_address: 0,
             exposition_cache: limits::EXPOSITION_CACHE_BYTES_MAX,
             head_deadline: limits::HEAD_DEADLINE,
             body_deadline: limits::BODY_DEADLINE,
@@ -118,6 +151,9 @@ impl Default for Limits {
         }
     }
 }
+
+/// Shorter heads would leave no room for what every client sends.
+const HEAD_BYTES_LEAST: usize = 1024;
 
 /// What the status page and `/api/v1/status` tell about this process, besides its build.
 #[derive(Clone, Debug, Default)]
@@ -195,8 +231,13 @@ impl Config {
         if draft.limits.decoded_bytes < draft.limits.body_bytes {
             return Err("--limit.decoded-bytes must not be smaller than --limit.body-bytes".to_owned());
         }
-        if draft.limits.decoded_bytes >= u32::MAX as usize {
-            return Err(format!("--limit.decoded-bytes must be smaller than {}", u32::MAX));
+        if draft.limits.decoded_bytes > limits::DECODED_BYTES_LIMIT_MAX {
+            let most = limits::DECODED_BYTES_LIMIT_MAX;
+            return Err(format!("--limit.decoded-bytes must be at most {most}"));
+        }
+        if !(HEAD_BYTES_LEAST..limits::BUSY_BUFFER_BYTES_MAX).contains(&draft.limits.head_bytes) {
+            let (least, most) = (HEAD_BYTES_LEAST, limits::BUSY_BUFFER_BYTES_MAX - 1);
+            return Err(format!("--limit.head-bytes must be from {least} to {most}"));
         }
         let mut flags: Vec<(&'static str, String)> = FLAGS
             .iter()

@@ -39,8 +39,8 @@ fn every_error_of_the_reference() {
 fn our_own_errors() {
     check_error(&["--web.workers=-1"], "--web.workers must be a whole number of at least 0, got \"-1\"");
     check_error(
-        &["--limit.connections=0"],
-        "--limit.connections must be a whole number of at least 1, got \"0\"",
+        &["--limit.body-bytes=0"],
+        "--limit.body-bytes must be a whole number of at least 1, got \"0\"",
     );
     check_error(&["--push.success-code=204"], "--push.success-code must be 200 or 202, got \"204\"");
     check_error(&["--limit.head-deadline=-1s"], "--limit.head-deadline must be longer than zero, got -1s");
@@ -48,10 +48,7 @@ fn our_own_errors() {
         &["--limit.decoded-bytes=5"],
         "--limit.decoded-bytes must not be smaller than --limit.body-bytes",
     );
-    check_error(
-        &["--limit.decoded-bytes=4294967295"],
-        "--limit.decoded-bytes must be smaller than 4294967295",
-    );
+    check_error(&["--limit.decoded-bytes=1073741825"], "--limit.decoded-bytes must be at most 1073741824");
     check_error(
         &["--web.listen-address=vsock://:1"],
         "--web.listen-address: vsock is not supported yet: vsock://:1",

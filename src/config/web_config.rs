@@ -14,9 +14,11 @@ use serde::de::{self, Deserializer};
 use super::duration::GoDuration;
 
 pub mod password;
+pub mod rights;
 pub mod tls;
 
 use password::PasswordHash;
+use rights::{Rights, RightsFile};
 use tls::{TlsFile, TlsSettings};
 
 /// Everything that the file says, checked.
@@ -24,11 +26,13 @@ use tls::{TlsFile, TlsSettings};
 pub struct WebConfig {
     /// None: clear text.
     pub tls: Option<TlsSettings>,
-    /// Passwords by user. Empty: everybody may do everything.
+    /// Passwords by user. Empty: everybody may do everything, unless there are rights.
     pub users: BTreeMap<String, PasswordHash>,
     /// Set on every answer of a handler, names as the standard spells them.
     pub headers: Vec<(&'static str, String)>,
     pub rate_limit: Option<RateLimit>,
+    /// None: whoever is let in may do everything.
+    pub rights: Option<Rights>,
 }
 
 /// One token bucket for all clients together.
@@ -50,9 +54,13 @@ impl WebConfig {
         let file: Option<File> = serde_saphyr::from_str(text).map_err(|error| yaml_fault(&error))?;
         let file = file.unwrap_or_default();
         let headers = file.http_server_config.unwrap_or_default().headers.unwrap_or_default();
+        let tls = file.tls_server_config.unwrap_or_default().check(folder)?;
+        let users = password::check(file.basic_auth_users.unwrap_or_default())?;
+        let rights = file.floodway.map(|section| section.check(&users, tls.as_ref())).transpose()?;
         Ok(WebConfig {
-            tls: file.tls_server_config.unwrap_or_default().check(folder)?,
-            users: password::check(file.basic_auth_users.unwrap_or_default())?,
+            tls,
+            users,
+            rights,
             headers: headers.into_iter().map(check_header).collect::<Result<_, _>>()?,
             rate_limit: file.rate_limit.and_then(|limit| limit.check().transpose()).transpose()?,
         })
@@ -71,6 +79,13 @@ struct File {
     http_server_config: Option<HttpFile>,
     basic_auth_users: Option<BTreeMap<String, String>>,
     rate_limit: Option<RateFile>,
+    /// Ours. Given without a value it is a fault, since nobody knows what was meant.
+    #[serde(default, deserialize_with = "given")]
+    floodway: Option<RightsFile>,
+}
+
+fn given<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<RightsFile>, D::Error> {
+    RightsFile::deserialize(deserializer).map(Some)
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -142,6 +157,9 @@ fn yaml_fault(error: &serde_saphyr::Error) -> String {
                 Some(&"cert_file") => "web.TLSConfig",
                 Some(&"http2") => "web.HTTPConfig",
                 Some(&"interval") => "web.RateLimiterConfig",
+                Some(&"tokens") => "floodway",
+                Some(&"users") => "floodway.rights",
+                Some(&"regex") => "floodway.rights.groups",
                 _ => "web.Config",
             };
             format!("field {field} not found in type {kind}")

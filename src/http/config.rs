@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::limits;
 
+use super::address::Addresses;
 use super::tls::Tls;
 
 /// The bounds of every connection of a worker.
@@ -22,12 +23,16 @@ pub struct HttpConfig {
     pub linger_deadline: Duration,
     /// For requests in flight once the server stops.
     pub drain_deadline: Duration,
+    /// Longest head.
+    pub head_bytes_max: usize,
     /// Largest body as sent.
     pub body_bytes_max: usize,
     /// Largest body once decoded.
     pub decoded_bytes_max: usize,
     /// Most connections at once over all workers; fewer if the process may not open as many descriptors.
     pub connections_max: usize,
+    /// Connections by address, where those are limited.
+    pub addresses: Option<Arc<Addresses>>,
     /// How connections are encrypted; none: they are not.
     pub tls: Option<Arc<Tls>>,
 }
@@ -41,9 +46,11 @@ impl Default for HttpConfig {
             idle_deadline: limits::IDLE_DEADLINE,
             linger_deadline: limits::LINGER_DEADLINE,
             drain_deadline: limits::DRAIN_DEADLINE,
+            head_bytes_max: limits::HEAD_BYTES_MAX,
             body_bytes_max: limits::BODY_BYTES_MAX,
             decoded_bytes_max: limits::DECODED_BYTES_MAX,
-            connections_max: limits::CONNECTIONS_MAX,
+            connections_max: usize::MAX,
+            addresses: None,
             tls: None,
         }
     }

@@ -3,13 +3,12 @@
 //! Everything that is already in the buffer is answered before anything is written, and nothing is read
 //! before it is written. A request with broken framing is the connection's last; a refused one is not.
 
-use std::net::IpAddr;
-
 use bytes::Bytes;
 use monoio::io::{AsyncReadRent, AsyncWriteRent};
 
 use crate::limits::ANSWER_BATCH_BYTES;
 
+use super::client::{Client, Peer};
 use super::config::HttpConfig;
 use super::head::{BodyLength, Expect, Framing, Head};
 use super::input::{NoBody, NoHead, Wire};
@@ -35,14 +34,8 @@ enum Begun<H: Service> {
 }
 
 /// Serves a connection from `peer` until it ends.
-pub async fn serve<S, H>(
-    stream: S,
-    peer: IpAddr,
-    slot: &Slot,
-    watch: &Watch,
-    config: &HttpConfig,
-    service: &H,
-) where
+pub async fn serve<S, H>(stream: S, peer: &Peer, slot: &Slot, watch: &Watch, config: &HttpConfig, service: &H)
+where
     S: AsyncReadRent + AsyncWriteRent,
     H: Service,
 {
@@ -61,7 +54,26 @@ pub async fn serve<S, H>(
     }
 }
 
-async fn request<S, H>(wire: &mut Wire<'_, S>, peer: IpAddr, service: &H) -> After
+/// Answers a connection whose requests nobody will read.
+pub async fn refuse<S>(stream: S, answer: Answer, slot: &Slot, watch: &Watch, config: &HttpConfig)
+where
+    S: AsyncReadRent + AsyncWriteRent,
+{
+    let mut wire = Wire::new(stream, slot, watch, config);
+    let framing = Framing {
+        http10: false,
+        keep_alive: false,
+        is_head: false,
+        body: BodyLength::Known(0),
+        expect: Expect::Nothing,
+    };
+    last_reply(&mut wire, answer, &framing);
+    if wire.flush().await.is_ok() {
+        wire.linger().await;
+    }
+}
+
+async fn request<S, H>(wire: &mut Wire<'_, S>, peer: &Peer, service: &H) -> After
 where
     S: AsyncReadRent + AsyncWriteRent,
     H: Service,
@@ -70,7 +82,8 @@ where
         Ok(head) => head,
         Err(NoHead::Over) => return After::Gone,
         Err(NoHead::Bad(error)) => {
-            wire.out.push_head_error(error);
+            error.limit.into_iter().for_each(|limit| service.limited(limit));
+            wire.out.push_head_error(error, wire.config);
             return After::Linger;
         }
     };
@@ -79,7 +92,7 @@ where
         let begun = match head.framing.expect {
             Expect::Unknown => Begun::Next(Next::Answer(Answer::empty(417).closing())),
             _ => match service.admit(head, peer) {
-                Admission::Granted => Begun::Next(begin(service, head)),
+                Admission::Granted(client) => Begun::Next(begin(service, head, &client)),
                 Admission::Refused(answer) => Begun::Next(Next::Answer(answer)),
                 Admission::Ask(question) => Begun::<H>::Ask(question),
             },
@@ -89,7 +102,7 @@ where
     let next = match begun {
         Ok((framing, Begun::Next(next))) => Ok((framing, next)),
         Ok((framing, Begun::Ask(question))) => match Box::pin(service.ask(question)).await {
-            Ok(()) => Head::parse(&head, |head| (head.framing, begin(service, head))),
+            Ok(client) => Head::parse(&head, |head| (head.framing, begin(service, head, &client))),
             Err(answer) => Ok((framing, Next::Answer(answer))),
         },
         Err(error) => Err(error),
@@ -98,7 +111,7 @@ where
     let (framing, next) = match next {
         Ok(begun) => begun,
         Err(error) => {
-            wire.out.push_head_error(error);
+            wire.out.push_head_error(error, wire.config);
             return After::Linger;
         }
     };
@@ -106,7 +119,10 @@ where
         Next::Answer(answer) => match read_past(wire, &framing).await {
             Ok(true) => reply(wire, answer, &framing).await,
             Ok(false) => last_reply(wire, answer, &framing),
-            Err(NoBody::Fault(fault)) => last_reply(wire, service.dress(fault.answer()), &framing),
+            Err(NoBody::Fault(fault)) => {
+                limited(service, fault);
+                last_reply(wire, service.dress(fault.answer()), &framing)
+            }
             Err(NoBody::Over) => After::Gone,
         },
         Next::Bodiless(waiting) => match read_past(wire, &framing).await {
@@ -116,6 +132,7 @@ where
                 if whole { reply(wire, answer, &framing).await } else { last_reply(wire, answer, &framing) }
             }
             Err(NoBody::Fault(fault)) => {
+                limited(service, fault);
                 last_reply(wire, service.dress(service.broken(waiting, fault)), &framing)
             }
             Err(NoBody::Over) => After::Gone,
@@ -129,6 +146,7 @@ where
                     reply(wire, answer, &framing).await
                 }
                 Err(NoBody::Fault(fault)) => {
+                    limited(service, fault);
                     last_reply(wire, service.dress(service.broken(waiting, fault)), &framing)
                 }
                 Err(NoBody::Over) => {
@@ -140,8 +158,14 @@ where
     }
 }
 
-fn begin<H: Service>(service: &H, head: &Head<'_>) -> Next<H::Waiting> {
-    match service.begin(head) {
+fn limited<H: Service>(service: &H, fault: BodyFault) {
+    if let Some(limit) = fault.limit() {
+        service.limited(limit);
+    }
+}
+
+fn begin<H: Service>(service: &H, head: &Head<'_>, client: &Client) -> Next<H::Waiting> {
+    match service.begin(head, client) {
         Next::Answer(answer) => Next::Answer(service.dress(answer)),
         next => next,
     }

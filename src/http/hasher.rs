@@ -1,21 +1,23 @@
 //! Comparing passwords off the workers, in turn.
 //!
 //! bcrypt takes tens of milliseconds by design, so whoever sends wrong passwords could keep everybody
-//! waiting. Addresses take turns, few comparisons wait per address, and the threads run at the lowest
-//! priority. Requests with the same credentials wait for one comparison together, so that a fleet that
+//! waiting. Addresses take turns, few comparisons wait per address, and the threads run only when no other
+//! thread wants to. Requests with the same credentials wait for one comparison together, so that a fleet that
 //! logs in at once is not held for an attack.
 
 use std::collections::{HashMap, VecDeque};
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
 use futures_channel::oneshot;
 
+use super::address::network;
 use super::auth::{CredentialsKey, Rules};
 use crate::limits::{HASHER_THREADS, PASSWORDS_WAITING_MAX, PASSWORDS_WAITING_PER_ADDRESS_MAX};
 
-/// How the threads' priority stands below that of the workers (a difference in nice values).
+/// How the threads' priority stands below that of the workers (a difference in nice values) where the kernel
+/// has no better.
 const NICE: i32 = 19;
 
 /// A comparison to be made.
@@ -56,8 +58,7 @@ impl Hasher {
         for number in 0..HASHER_THREADS {
             let hasher = hasher.clone();
             std::thread::Builder::new().name(format!("hasher-{number}")).spawn(move || {
-                // Without the lower priority it only takes more of the workers' time.
-                let _ = rustix::process::nice(NICE);
+                stand_back();
                 loop {
                     hasher.work();
                 }
@@ -85,6 +86,19 @@ impl Hasher {
             // A client that has gone needs no answer.
             let _ = waiting.send(right);
         }
+    }
+}
+
+/// From now on this thread runs when no other wants to (SCHED_IDLE of sched(7)): unlike the lowest ordinary
+/// priority that makes way at once for a worker that wakes up.
+fn stand_back() {
+    let priority: libc::c_int = 0;
+    // SAFETY: of this call the kernel only reads the `sched_param`, which is one int; 0 is this thread.
+    let result =
+        unsafe { libc::syscall(libc::SYS_sched_setscheduler, 0, libc::SCHED_IDLE, &raw const priority) };
+    if result != 0 {
+        // Without the lower priority it only takes more of the workers' time.
+        let _ = rustix::process::nice(NICE);
     }
 }
 
@@ -125,21 +139,18 @@ impl Queue {
     }
 }
 
-/// What counts as one address: a host has a whole /64 of IPv6 to itself.
-fn network(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX))),
-        v4 => v4,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::config::web_config::WebConfig;
 
     fn job(number: u8) -> Job {
-        let rules = Arc::new(Rules::new(&WebConfig::default(), 0));
+        let rules = Arc::new(Rules::new(
+            &WebConfig::default(),
+            None,
+            &ring::hmac::Key::new(ring::hmac::HMAC_SHA256, b"test"),
+            0,
+        ));
         Job { rules, credentials: vec![number], key: [number; 32] }
     }
 
@@ -157,14 +168,5 @@ mod tests {
         assert!(queue.push(job(100), quiet).is_some());
         let order: Vec<u8> = std::iter::from_fn(|| queue.pop()).map(|job| job.key[0]).take(4).collect();
         assert_eq!(order, [0, 100, 1, 2]);
-    }
-
-    #[test]
-    fn one_host_is_one_address() {
-        let of = |text: &str| network(text.parse().unwrap());
-        assert_eq!(of("2001:db8::1"), of("2001:db8::ffff:1"));
-        assert_ne!(of("2001:db8::1"), of("2001:db8:0:1::1"));
-        assert_eq!(of("::ffff:1.2.3.4"), of("1.2.3.4"));
-        assert_ne!(of("1.2.3.4"), of("1.2.3.5"));
     }
 }

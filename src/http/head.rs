@@ -8,6 +8,7 @@ use bytes::Bytes;
 use memchr::memchr;
 
 use crate::limits::{HEAD_BYTES_MAX, HEADERS_MAX, REQUEST_LINE_BYTES_MAX};
+use crate::model::Limit;
 
 use super::target::{Target, is_host};
 
@@ -17,11 +18,17 @@ pub struct HeadError {
     /// What follows the version in the status line.
     pub status: &'static str,
     pub body: &'static str,
+    /// The limit that was passed, if that is the fault.
+    pub limit: Option<Limit>,
 }
 
 impl HeadError {
     const fn new(text: &'static str) -> HeadError {
-        HeadError { status: text, body: text }
+        HeadError { status: text, body: text, limit: None }
+    }
+
+    const fn over(text: &'static str, limit: Limit) -> HeadError {
+        HeadError { status: text, body: text, limit: Some(limit) }
     }
 
     pub const BAD_REQUEST: HeadError = HeadError::new("400 Bad Request");
@@ -29,23 +36,48 @@ impl HeadError {
     pub const BAD_HOST: HeadError = HeadError::new("400 Bad Request: malformed Host header");
     pub const BAD_NAME: HeadError = HeadError::new("400 Bad Request: invalid header name");
     pub const CONFLICTING_FRAMING: HeadError = HeadError::new("400 Bad Request: conflicting framing");
-    pub const TIMED_OUT: HeadError = HeadError::new("408 Request Timeout");
-    pub const LINE_TOO_LONG: HeadError = HeadError::new("414 Request URI Too Long");
-    pub const TOO_LARGE: HeadError = HeadError::new("431 Request Header Fields Too Large");
+    pub const TIMED_OUT: HeadError = HeadError::over("408 Request Timeout", Limit::HeadDeadline);
+    pub const LINE_TOO_LONG: HeadError = HeadError {
+        status: "414 Request URI Too Long",
+        body: "414 Request URI Too Long: the request line is longer than 16384 bytes",
+        limit: None,
+    };
+    pub const TOO_LARGE: HeadError = HeadError::over("431 Request Header Fields Too Large", Limit::HeadBytes);
+    pub const TOO_MANY_LINES: HeadError = HeadError {
+        status: "431 Request Header Fields Too Large",
+        body: "431 Request Header Fields Too Large: more than 128 header lines",
+        limit: None,
+    };
     pub const VERSION: HeadError =
         HeadError::new("505 HTTP Version Not Supported: unsupported protocol version");
     pub const TRANSFER_CODING: HeadError =
-        HeadError { status: "501 Not Implemented", body: "Unsupported transfer encoding" };
+        HeadError { status: "501 Not Implemented", body: "Unsupported transfer encoding", limit: None };
 }
 
+// The texts above say so.
+const _: () = assert!(REQUEST_LINE_BYTES_MAX == 16_384 && HEADERS_MAX == 128);
+
 /// How far a head that is still arriving was looked at.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub struct HeadScan {
+    /// Longest head.
+    max: usize,
     looked_at: usize,
     line_start: usize,
 }
 
+impl Default for HeadScan {
+    fn default() -> HeadScan {
+        HeadScan::new(HEAD_BYTES_MAX)
+    }
+}
+
 impl HeadScan {
+    /// For heads of at most `max` bytes.
+    pub fn new(max: usize) -> HeadScan {
+        HeadScan { max, looked_at: 0, line_start: 0 }
+    }
+
     /// Looks at what is new in `input`, which begins where the head does. Returns the head's length once
     /// it is whole.
     ///
@@ -64,7 +96,7 @@ impl HeadScan {
             if self.line_start == 0 && feed > REQUEST_LINE_BYTES_MAX {
                 return Err(HeadError::LINE_TOO_LONG);
             }
-            if feed >= HEAD_BYTES_MAX {
+            if feed >= self.max {
                 return Err(HeadError::TOO_LARGE);
             }
             let ended = feed == self.line_start + 1;
@@ -77,7 +109,7 @@ impl HeadScan {
         self.looked_at = input.len();
         if self.line_start == 0 && input.len() > REQUEST_LINE_BYTES_MAX {
             Err(HeadError::LINE_TOO_LONG)
-        } else if input.len() > HEAD_BYTES_MAX {
+        } else if input.len() > self.max {
             Err(HeadError::TOO_LARGE)
         } else {
             Ok(None)
@@ -285,7 +317,7 @@ fn parsed<'b, 'h>(
         Ok(httparse::Status::Complete((_, headers))) => Ok(headers),
         Ok(httparse::Status::Partial) => Err(HeadError::BAD_REQUEST),
         Err(httparse::Error::HeaderName) => Err(HeadError::BAD_NAME),
-        Err(httparse::Error::TooManyHeaders) => Err(HeadError::TOO_LARGE),
+        Err(httparse::Error::TooManyHeaders) => Err(HeadError::TOO_MANY_LINES),
         Err(_) => Err(HeadError::BAD_REQUEST),
     }
 }
@@ -355,7 +387,7 @@ mod tests {
         many.extend(b"\r\n\r\n");
         assert_eq!(HeadScan::default().advance(&many), Err(HeadError::TOO_LARGE));
         let headers = "\nA: b".repeat(HEADERS_MAX + 1);
-        assert_eq!(framing(&format!("GET / HTTP/1.1{headers}")), Err(HeadError::TOO_LARGE));
+        assert_eq!(framing(&format!("GET / HTTP/1.1{headers}")), Err(HeadError::TOO_MANY_LINES));
         let headers = "\nA: b".repeat(HEADERS_MAX - 1);
         assert!(framing(&format!("GET / HTTP/1.1\nHost: x{headers}")).is_ok());
     }

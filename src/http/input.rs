@@ -97,7 +97,7 @@ impl<'w, S: AsyncReadRent + AsyncWriteRent> Wire<'w, S> {
 
     /// The next head, whole.
     pub async fn head(&mut self) -> Result<Bytes, NoHead> {
-        let mut scan = HeadScan::default();
+        let mut scan = HeadScan::new(self.config.head_bytes_max);
         let mut begun = false;
         loop {
             // RFC 9112 section 2.2: an empty line before a request is not one.
@@ -243,11 +243,11 @@ impl<'w, S: AsyncReadRent + AsyncWriteRent> Wire<'w, S> {
     /// closing on unread bytes would reset the connection, and the last answer might be lost with it.
     pub async fn linger(mut self) {
         // TLS has a last word of its own to write.
-        self.wait(Phase::Writing, self.config.linger_deadline);
+        self.wait(Phase::Lingering, self.config.linger_deadline);
         if self.stream.shutdown().await.is_err() {
             return;
         }
-        self.wait(Phase::Reading, self.config.linger_deadline);
+        self.wait(Phase::Lingering, self.config.linger_deadline);
         let mut forgotten = 0;
         while forgotten < LINGER_BYTES_MAX && !self.slot.is_expired() {
             self.input.clear();

@@ -5,8 +5,10 @@
 //! read that timed out ends its connection, nothing wakes itself in a loop, and no join handle leaves
 //! its thread.
 
+pub mod address;
 pub mod auth;
 pub mod chunked;
+pub mod client;
 pub mod config;
 pub mod connection;
 pub mod descriptors;
@@ -19,6 +21,7 @@ pub mod listen;
 pub mod outbox;
 pub mod redirect;
 pub mod response;
+pub mod rights;
 pub mod route;
 pub mod service;
 pub mod status;

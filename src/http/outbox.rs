@@ -13,6 +13,7 @@ use monoio::io::AsyncWriteRent;
 
 use crate::gateway::Lease;
 use crate::limits::IDLE_BUFFER_BYTES;
+use crate::model::{Limit, OverLimit};
 
 use super::config::HttpConfig;
 use super::head::{Framing, HeadError};
@@ -60,12 +61,19 @@ impl Outbox {
     }
 
     /// Adds the answer to a bad head; the connection must end after it.
-    pub fn push_head_error(&mut self, error: HeadError) {
+    pub fn push_head_error(&mut self, error: HeadError, config: &HttpConfig) {
         let text = &mut self.text;
         text.extend_from_slice(b"HTTP/1.1 ");
         text.extend_from_slice(error.status.as_bytes());
         text.extend_from_slice(b"\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n\r\n");
         text.extend_from_slice(error.body.as_bytes());
+        let Some(limit) = error.limit else { return };
+        let over = match limit {
+            Limit::HeadDeadline => format!("head did not arrive within {:?}", config.head_deadline),
+            _ => format!("head is longer than {} bytes", config.head_bytes_max),
+        };
+        text.extend_from_slice(b": ");
+        text.extend_from_slice(OverLimit::new(limit, over).to_string().as_bytes());
     }
 
     /// Adds an answer. `close` says so to the client.

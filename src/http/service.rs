@@ -3,13 +3,13 @@
 //! In two steps, so that a request that needs no body, or is refused by its head, is known before the
 //! body is read.
 
-use std::net::IpAddr;
-
 use bytes::Bytes;
 
+use super::client::{Client, Peer};
 use super::head::Head;
 use super::response::Answer;
 use super::worker::Driver;
+use crate::model::{Limit, OverLimit};
 
 /// Answers requests; one per worker, never shared between threads.
 pub trait Service {
@@ -28,9 +28,12 @@ pub trait Service {
     /// A connection is over.
     fn closed(&self) {}
 
+    /// A limit was reached by something that the service does not see.
+    fn limited(&self, _limit: Limit) {}
+
     /// Decides whether the client at `peer` may ask at all; before anything else.
-    fn admit(&self, _head: &Head<'_>, _peer: IpAddr) -> Admission<Self::Question> {
-        Admission::Granted
+    fn admit(&self, _head: &Head<'_>, peer: &Peer) -> Admission<Self::Question> {
+        Admission::Granted(Client::of(peer))
     }
 
     /// Finds out what [`Admission::Ask`] left open.
@@ -38,7 +41,7 @@ pub trait Service {
     /// # Errors
     ///
     /// The answer to who may not ask.
-    fn ask(&self, question: Self::Question) -> impl Future<Output = Result<(), Answer>>;
+    fn ask(&self, question: Self::Question) -> impl Future<Output = Result<Client, Answer>>;
 
     /// Adds what all answers have in common, save those of [`Service::admit`] and [`Service::ask`].
     fn dress(&self, answer: Answer) -> Answer {
@@ -46,7 +49,7 @@ pub trait Service {
     }
 
     /// Looks at a head.
-    fn begin(&self, head: &Head<'_>) -> Next<Self::Waiting>;
+    fn begin(&self, head: &Head<'_>, client: &Client) -> Next<Self::Waiting>;
 
     /// Answers a request whose body is whole (empty after [`Next::Bodiless`]).
     fn finish(&self, waiting: Self::Waiting, body: Bytes) -> impl Future<Output = Answer>;
@@ -57,7 +60,7 @@ pub trait Service {
 
 /// Whether a client may ask.
 pub enum Admission<Q> {
-    Granted,
+    Granted(Client),
     Refused(Answer),
     /// It takes a while to find out.
     Ask(Q),
@@ -91,11 +94,24 @@ impl BodyFault {
     pub fn answer(self) -> Answer {
         match self {
             BodyFault::TooLarge(max) => {
-                Answer::error(413, &format!("request body is longer than the limit of {max} bytes"))
+                let text = format!("request body is longer than the limit of {max} bytes");
+                Answer::error(413, &OverLimit::new(Limit::BodyBytes, text).to_string())
             }
             BodyFault::Malformed(why) => Answer::error(400, why),
             BodyFault::EndedEarly => Answer::error(400, "body ended early"),
-            BodyFault::TimedOut => Answer::error(408, "body did not arrive in time"),
+            BodyFault::TimedOut => {
+                let over = OverLimit::new(Limit::BodyDeadline, "body did not arrive in time");
+                Answer::error(408, &over.to_string())
+            }
+        }
+    }
+
+    /// The limit that was reached, if one was.
+    pub fn limit(self) -> Option<Limit> {
+        match self {
+            BodyFault::TooLarge(_) => Some(Limit::BodyBytes),
+            BodyFault::TimedOut => Some(Limit::BodyDeadline),
+            BodyFault::Malformed(_) | BodyFault::EndedEarly => None,
         }
     }
 }

@@ -32,18 +32,27 @@ use stream::{NoTls, TlsStream};
 const CLEAR_TEXT_ANSWER: &[u8] =
     b"HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n";
 
+/// What connections are made with.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    config: Arc<ServerConfig>,
+    /// Whether client certificates are checked for where they come from, so that their names mean
+    /// something.
+    verifies: bool,
+}
+
 /// The TLS settings in force, shared by all workers.
 #[derive(Debug)]
-pub struct Tls(RwLock<Arc<ServerConfig>>);
+pub struct Tls(RwLock<Settings>);
 
 impl Tls {
-    pub fn new(config: Arc<ServerConfig>) -> Tls {
-        Tls(RwLock::new(config))
+    pub fn new(settings: Settings) -> Tls {
+        Tls(RwLock::new(settings))
     }
 
-    /// From now on new connections are made with `config`.
-    pub fn replace(&self, config: Arc<ServerConfig>) {
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = config;
+    /// From now on new connections are made with `settings`.
+    pub fn replace(&self, settings: Settings) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = settings;
     }
 
     /// Makes a fresh connection an encrypted one; none if it came to nothing.
@@ -55,19 +64,27 @@ impl Tls {
         config: &HttpConfig,
     ) -> Option<TlsStream<S>> {
         let settings = self.0.read().unwrap_or_else(PoisonError::into_inner).clone();
-        let mut tls = TlsStream::new(stream, ServerConnection::new(settings).ok()?);
+        let connection = ServerConnection::new(settings.config).ok()?;
+        let mut tls = TlsStream::new(stream, connection, settings.verifies);
         // Whatever a handshake waits for, its deadline ends both directions.
-        watch.wait(slot, Phase::Writing, config.head_deadline);
+        watch.wait(slot, Phase::Handshake, config.head_deadline);
         match tls.handshake().await {
             Ok(()) => return Some(tls),
             Err(NoTls::Fault(err)) => tracing::debug!(%err, "TLS handshake error"),
             Err(NoTls::ClearText) => {
-                watch.wait(slot, Phase::Writing, config.linger_deadline);
+                watch.wait(slot, Phase::Lingering, config.linger_deadline);
                 refuse_clear_text(tls.stream()).await;
             }
         }
         None
     }
+}
+
+/// The names of the verified certificate of the client behind `stream`; none if there is none or it bears
+/// no name.
+pub fn names_of<S>(stream: &TlsStream<S>) -> Option<Arc<[String]>> {
+    let names = clients::names(stream.verified_certificate()?);
+    (!names.is_empty()).then(|| names.into())
 }
 
 /// Answers, then reads on until the client closes, so that it can read the answer.
@@ -94,7 +111,7 @@ async fn refuse_clear_text<S: AsyncReadRent + AsyncWriteRent>(stream: &mut S) {
 /// # Errors
 ///
 /// A file cannot be read, or what it holds is not what it should be; in the reference's words.
-pub fn build(settings: &TlsSettings) -> Result<Arc<ServerConfig>, String> {
+pub fn build(settings: &TlsSettings) -> Result<Settings, String> {
     let provider = Arc::new(provider(settings));
     let versions: &[&SupportedProtocolVersion] = match (settings.min_version, settings.max_version) {
         (Version::Tls13, _) => &[&TLS13],
@@ -108,7 +125,9 @@ pub fn build(settings: &TlsSettings) -> Result<Arc<ServerConfig>, String> {
     let builder = ServerConfig::builder_with_provider(provider.clone())
         .with_protocol_versions(versions)
         .map_err(|fault| format!("tls_server_config: {fault}"))?;
-    let builder = match clients(settings, &provider)? {
+    let clients = clients(settings, &provider)?;
+    let verifies = clients.as_ref().is_some_and(|clients| clients.authority.is_some());
+    let builder = match clients {
         Some(clients) => builder.with_client_cert_verifier(Arc::new(clients)),
         None => builder.with_no_client_auth(),
     };
@@ -116,7 +135,7 @@ pub fn build(settings: &TlsSettings) -> Result<Arc<ServerConfig>, String> {
         .with_single_cert(certificates, key)
         .map_err(|fault| format!("failed to parse X509KeyPair: {fault}"))?;
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(Arc::new(config))
+    Ok(Settings { config: Arc::new(config), verifies })
 }
 
 fn provider(settings: &TlsSettings) -> CryptoProvider {

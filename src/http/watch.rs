@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::gateway::Lease;
+use crate::model::Limit;
 
 /// How often a worker sweeps; deadlines are kept to within this.
 pub const SWEEP_INTERVAL: Duration = Duration::from_millis(100);
@@ -59,8 +60,29 @@ pub enum Phase {
     Reading,
     /// For the client to take the answer.
     Writing,
+    /// For the client to agree on keys.
+    Handshake,
+    /// For the client to read the last answer and to close.
+    Lingering,
     /// For ourselves: no deadline.
     Working,
+}
+
+impl Phase {
+    /// The limit on waits of which the client is told nothing when they end.
+    fn silent_limit(self) -> Option<Limit> {
+        match self {
+            Phase::Idle => Some(Limit::IdleDeadline),
+            Phase::Writing => Some(Limit::WriteDeadline),
+            Phase::Handshake => Some(Limit::HeadDeadline),
+            Phase::Reading | Phase::Lingering | Phase::Working => None,
+        }
+    }
+
+    /// Whether the connection can go without an answer being lost that somebody waits for.
+    fn is_dispensable(self) -> bool {
+        matches!(self, Phase::Idle | Phase::Lingering)
+    }
 }
 
 /// A connection's place in the watch, given back when dropped. It must be dropped before the socket.
@@ -132,13 +154,17 @@ impl Watch {
         self.stopping.get()
     }
 
-    /// Reads the clocks and ends every wait that is past its deadline.
-    pub fn sweep(&self) {
+    /// Reads the clocks and ends every wait that is past its deadline. `limited` hears of those that
+    /// nobody will be answered about.
+    pub fn sweep(&self, limited: impl Fn(Limit)) {
         self.read_clocks();
         let now = self.now.get();
         for slot in self.slots.borrow().all.iter().flatten() {
             let late = slot.phase.get() != Phase::Working && slot.deadline.get() <= now;
             if late || slot.is_revoked() {
+                if late && !slot.is_expired() {
+                    slot.phase.get().silent_limit().into_iter().for_each(&limited);
+                }
                 slot.expire();
             }
         }
@@ -169,7 +195,7 @@ impl Watch {
             .all
             .iter()
             .flatten()
-            .filter(|slot| slot.phase.get() == Phase::Idle && !slot.expired.get())
+            .filter(|slot| slot.phase.get().is_dispensable() && !slot.expired.get())
             .min_by_key(|slot| slot.turn.get());
         oldest.inspect(|slot| slot.expire()).is_some()
     }
@@ -207,7 +233,10 @@ impl Slot {
     fn expire(&self) {
         if !self.expired.replace(true) {
             // An answer may still be written after a read that came to nothing.
-            let how = if self.phase.get() == Phase::Writing { Shutdown::Both } else { Shutdown::Read };
+            let how = match self.phase.get() {
+                Phase::Idle | Phase::Reading | Phase::Working => Shutdown::Read,
+                Phase::Writing | Phase::Handshake | Phase::Lingering => Shutdown::Both,
+            };
             self.shut(how);
         }
     }
@@ -267,10 +296,10 @@ mod tests {
         let watch = Watch::new();
         let slot = watch.register(ours.as_raw_fd());
         watch.wait(&slot, Phase::Reading, Duration::from_secs(3600));
-        watch.sweep();
+        watch.sweep(|_| ());
         assert!(!slot.is_expired());
         watch.wait(&slot, Phase::Reading, Duration::ZERO);
-        watch.sweep();
+        watch.sweep(|_| ());
         assert!(slot.is_expired());
         assert_eq!(ours.read(&mut [0]).unwrap(), 0);
         drop(slot);
@@ -284,10 +313,10 @@ mod tests {
         let slot = watch.register(-1);
         slot.hold(Some(leases.grant(1)));
         watch.wait(&slot, Phase::Writing, Duration::from_secs(3600));
-        watch.sweep();
+        watch.sweep(|_| ());
         assert!(!slot.is_expired());
         leases.shrink_to(0);
-        watch.sweep();
+        watch.sweep(|_| ());
         assert!(slot.is_expired());
     }
 
@@ -297,7 +326,7 @@ mod tests {
         let slot = watch.register(-1);
         watch.wait(&slot, Phase::Writing, Duration::ZERO);
         slot.work();
-        watch.sweep();
+        watch.sweep(|_| ());
         assert!(!slot.is_expired());
     }
 

@@ -10,19 +10,20 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustls::ServerConfig;
-
 use crate::config::web_config::WebConfig;
 
 use super::auth::Door;
+use super::rights::Rights;
 use super::tls::{self, Tls};
 
 /// The file, and what workers see of it.
 pub struct Web {
     path: PathBuf,
-    /// What was last read, with what all its files looked like then.
+    /// What is in force.
     config: WebConfig,
-    seen: Vec<Option<Seen>>,
+    /// The file and those that the last reading of it named, good or bad, each with what it looked like
+    /// before it was read.
+    seen: Vec<(PathBuf, Option<Seen>)>,
     pub door: Arc<Door>,
     pub tls: Option<Arc<Tls>>,
 }
@@ -38,40 +39,46 @@ impl Web {
     ///
     /// What is wrong with it, in one text.
     pub fn load(path: &Path) -> Result<Web, String> {
-        let (config, tls) = read(path)?;
-        let door = Arc::new(Door::new(&config).map_err(|error| error.to_string())?);
-        let seen = look(path, &config);
+        let mut seen = Vec::new();
+        let Reading { config, tls, rights } = read(path, &mut seen)?;
+        let door = Arc::new(Door::new(&config, rights).map_err(|error| error.to_string())?);
         let tls = tls.map(|tls| Arc::new(Tls::new(tls)));
         Ok(Web { path: path.to_owned(), config, seen, door, tls })
     }
 
     /// Reads it again if it or a file that it names has changed.
     pub fn refresh(&mut self) {
-        if look(&self.path, &self.config) != self.seen {
+        if self.seen.iter().any(|(path, seen)| look(path) != *seen) {
             self.reload();
         }
     }
 
     /// Reads it again.
     pub fn reload(&mut self) {
-        let outcome = read(&self.path).and_then(|(config, tls)| match (&self.tls, tls) {
-            (Some(current), Some(tls)) => {
-                current.replace(tls);
-                Ok(config)
+        self.seen.clear();
+        let outcome = read(&self.path, &mut self.seen).and_then(|reading| {
+            let Reading { config, tls, rights } = reading;
+            match (&self.tls, tls) {
+                (Some(current), Some(tls)) => current.replace(tls),
+                (None, None) => {}
+                _ => return Err("TLS can only be turned on or off by a restart".to_owned()),
             }
-            (None, None) => Ok(config),
-            _ => Err("TLS can only be turned on or off by a restart".to_owned()),
+            self.door.replace(&config, rights);
+            Ok(config)
         });
         let file = self.path.display();
         match outcome {
             Ok(config) => {
-                self.door.replace(&config);
                 self.config = config;
                 tracing::info!(%file, "web configuration reloaded");
             }
-            Err(err) => tracing::error!(%file, %err, "Unable to parse configuration; the old one stays"),
+            Err(err) => {
+                tracing::error!(%file, %err, "Unable to parse configuration; the old one stays");
+                // What the old one names may change as well.
+                let old: Vec<PathBuf> = self.config.files().cloned().collect();
+                old.iter().for_each(|path| note(path, &mut self.seen));
+            }
         }
-        self.seen = look(&self.path, &self.config);
     }
 
     /// Says at start what cannot be seen from outside.
@@ -84,21 +91,32 @@ impl Web {
     }
 }
 
-type Reading = (WebConfig, Option<Arc<ServerConfig>>);
-
-fn read(path: &Path) -> Result<Reading, String> {
-    let text = fs::read_to_string(path).map_err(|error| tls::open_fault(path, &error))?;
-    let config = WebConfig::parse(&text, path.parent().unwrap_or(Path::new("")))?;
-    let tls = config.tls.as_ref().map(tls::build).transpose()?;
-    Ok((config, tls))
+/// Everything that one reading gives.
+struct Reading {
+    config: WebConfig,
+    tls: Option<tls::Settings>,
+    rights: Option<Arc<Rights>>,
 }
 
-fn look(path: &Path, config: &WebConfig) -> Vec<Option<Seen>> {
-    std::iter::once(path)
-        .chain(config.files().map(PathBuf::as_path))
-        .map(|path| {
-            let seen = fs::metadata(path).ok()?;
-            Some((seen.dev(), seen.ino(), seen.size(), seen.ctime(), seen.ctime_nsec()))
-        })
-        .collect()
+/// Reads the file and what it names. Each is looked at before it is read, so that a change meanwhile is
+/// seen the next time; whatever was found out before a fault stays in `seen`.
+fn read(path: &Path, seen: &mut Vec<(PathBuf, Option<Seen>)>) -> Result<Reading, String> {
+    note(path, seen);
+    let text = fs::read_to_string(path).map_err(|error| tls::open_fault(path, &error))?;
+    let config = WebConfig::parse(&text, path.parent().unwrap_or(Path::new("")))?;
+    config.files().for_each(|path| note(path, seen));
+    let rights = config.rights.as_ref().map(Rights::compile).transpose()?;
+    let tls = config.tls.as_ref().map(tls::build).transpose()?;
+    Ok(Reading { config, tls, rights })
+}
+
+fn note(path: &Path, seen: &mut Vec<(PathBuf, Option<Seen>)>) {
+    if seen.iter().all(|(known, _)| known != path) {
+        seen.push((path.to_owned(), look(path)));
+    }
+}
+
+fn look(path: &Path) -> Option<Seen> {
+    let seen = fs::metadata(path).ok()?;
+    Some((seen.dev(), seen.ino(), seen.size(), seen.ctime(), seen.ctime_nsec()))
 }

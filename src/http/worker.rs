@@ -18,10 +18,15 @@ use monoio::io::AsyncWriteRent;
 use monoio::time::TimeDriver;
 use monoio::{FusionDriver, FusionRuntime, IoUringDriver, LegacyDriver, RuntimeBuilder};
 
+use super::address::Place;
+use super::client::Peer;
 use super::config::HttpConfig;
 use super::connection;
+use super::response::Answer;
 use super::service::Service;
+use super::tls;
 use super::watch::{Phase, Registration, SWEEP_INTERVAL, Watch};
+use crate::model::{Limit, OverLimit};
 
 /// Pause after a failed accept: out of descriptors or memory, trying again at once would only spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -124,12 +129,12 @@ fn build() -> io::Result<Runtime> {
 }
 
 /// Sweeps until the end; true if nothing is left then.
-async fn watch_over<H>(worker: &Worker<H>, stop: &Stop) -> bool {
+async fn watch_over<H: Service>(worker: &Worker<H>, stop: &Stop) -> bool {
     let watch = &worker.watch;
     let mut drain_until: Option<Instant> = None;
     loop {
         monoio::time::sleep(SWEEP_INTERVAL).await;
-        watch.sweep();
+        watch.sweep(|limit| worker.service.limited(limit));
         if drain_until.is_none() && stop.is_requested() {
             watch.stop();
             drain_until = Some(watch.now() + worker.config.drain_deadline);
@@ -156,7 +161,19 @@ async fn accept<H: Service + 'static>(listener: monoio::net::TcpListener, worker
                 let _ = stream.set_nodelay(true);
                 worker.service.opened();
                 let registration = worker.watch.register(stream.as_raw_fd());
-                monoio::spawn(connect(stream, peer.ip(), registration, worker.clone()));
+                let place = match &worker.config.addresses {
+                    None => Ok(None),
+                    Some(addresses) => addresses.enter(peer.ip()).map(Some).ok_or(addresses.max()),
+                };
+                match place {
+                    Ok(place) => {
+                        monoio::spawn(connect(stream, peer.ip(), place, registration, worker.clone()));
+                    }
+                    Err(max) => {
+                        worker.service.limited(Limit::ConnectionsPerAddress);
+                        monoio::spawn(turn_away(stream, max, registration, worker.clone()));
+                    }
+                }
                 make_room(&worker).await;
             }
             Err(error) if is_over(&error) => break,
@@ -169,7 +186,10 @@ async fn accept<H: Service + 'static>(listener: monoio::net::TcpListener, worker
 
 /// Keeps the connections within their limit: the quietest goes for the newest. While everybody is busy,
 /// whoever comes next waits in the kernel's queue.
-async fn make_room<H>(worker: &Worker<H>) {
+async fn make_room<H: Service>(worker: &Worker<H>) {
+    if worker.watch.connections() > worker.connections_max {
+        worker.service.limited(Limit::Connections);
+    }
     while worker.watch.connections() > worker.connections_max {
         if worker.watch.end_oldest_idle() {
             return;
@@ -183,23 +203,46 @@ fn is_over(error: &io::Error) -> bool {
     error.raw_os_error() == Some(libc::EINVAL)
 }
 
+/// Tells a client that its address has too many connections; without a word where that would take a
+/// handshake. Whoever is turned away is the first to make room for others.
+async fn turn_away<H: Service>(
+    mut stream: monoio::net::TcpStream,
+    max: usize,
+    registration: Registration,
+    worker: Rc<Worker<H>>,
+) {
+    if worker.config.tls.is_none() {
+        let text = format!("more than {max} connections from one address");
+        let over = OverLimit::new(Limit::ConnectionsPerAddress, text);
+        let answer = Answer::error(503, &over.to_string()).header("Retry-After", "1");
+        connection::refuse(&mut stream, answer, &registration, &worker.watch, &worker.config).await;
+    }
+    worker.service.closed();
+}
+
 /// Serves one connection. The registration comes after the stream, and is so dropped before it.
 async fn connect<H: Service>(
     mut stream: monoio::net::TcpStream,
     peer: IpAddr,
+    _place: Option<Place>,
     registration: Registration,
     worker: Rc<Worker<H>>,
 ) {
     let serve = async {
         let (slot, watch, config) = (&*registration, &*worker.watch, &worker.config);
         match &config.tls {
-            None => connection::serve(&mut stream, peer, slot, watch, config, &worker.service).await,
+            None => {
+                connection::serve(&mut stream, &Peer::in_clear(peer), slot, watch, config, &worker.service)
+                    .await
+            }
             // In a box, so that connections in clear text do not carry the room for it.
             Some(tls) => {
                 let encrypted = async {
                     let Some(mut stream) = tls.accept(&mut stream, slot, watch, config).await else { return };
-                    connection::serve(&mut stream, peer, slot, watch, config, &worker.service).await;
-                    watch.wait(slot, Phase::Writing, config.linger_deadline);
+                    let certificate = tls::names_of(&stream);
+                    let peer = Peer { address: peer, tls: true, certificate };
+                    connection::serve(&mut stream, &peer, slot, watch, config, &worker.service).await;
+                    watch.wait(slot, Phase::Lingering, config.linger_deadline);
                     // Fails only if the client is gone.
                     let _ = stream.shutdown().await;
                 };

@@ -5,7 +5,9 @@
 pub mod families;
 pub mod grouping_key;
 pub mod histogram;
+pub mod identity;
 mod leniency;
+pub mod limit;
 pub mod names;
 pub mod refusal;
 pub mod request;
@@ -15,7 +17,9 @@ pub use families::{
     Detail, Families, Family, Field, Label, MetricType, Number, Part, SampleSpan, Series, Span,
 };
 pub use grouping_key::GroupingKey;
+pub use identity::{Action, Grants, Identity};
 pub use leniency::Leniency;
+pub use limit::{Limit, OverLimit, PushLimits, Rules};
 pub use names::NameRules;
 pub use refusal::{Reason, Refusal};
 pub use request::RequestFacts;

@@ -2,18 +2,24 @@
 
 use std::fmt;
 
+use super::{Limit, OverLimit};
+
 /// The cause of a refusal. Its [`label`](Reason::label) counts it in metrics; only `http` knows the
 /// status code that belongs to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Reason {
     /// The path does not spell a grouping key.
     BadKey,
+    /// The client has no right to it.
+    Forbidden,
     /// The body does not parse, or its encoding is broken.
     Malformed,
     /// The body contradicts what is stored, or itself.
     Inconsistent,
-    /// The body or what it unpacks to is over a limit.
-    TooLarge,
+    /// The request is over a limit by itself.
+    TooLarge(Limit),
+    /// Together with what is held already, the push is over a limit.
+    Full(Limit),
     /// The request's content coding is not one we take.
     UnsupportedEncoding,
     /// A plugin refused it or failed.
@@ -34,14 +40,31 @@ impl Reason {
     pub fn label(self) -> &'static str {
         match self {
             Reason::BadKey => "bad_key",
+            Reason::Forbidden => "forbidden",
             Reason::Malformed => "malformed",
             Reason::Inconsistent => "inconsistent",
-            Reason::TooLarge => "too_large",
+            Reason::TooLarge(_) => "too_large",
+            Reason::Full(_) => "full",
             Reason::UnsupportedEncoding => "unsupported_encoding",
             Reason::Plugin { .. } => "plugin",
             Reason::Overloaded => "overloaded",
             Reason::NotDurable => "not_durable",
         }
+    }
+
+    /// The limit that was reached, if one was.
+    pub fn limit(self) -> Option<Limit> {
+        match self {
+            Reason::TooLarge(limit) | Reason::Full(limit) => Some(limit),
+            _ => None,
+        }
+    }
+}
+
+/// A request that is too large by itself, whatever else is held.
+impl From<OverLimit> for Refusal {
+    fn from(over: OverLimit) -> Refusal {
+        Refusal::new(Reason::TooLarge(over.limit), over.to_string())
     }
 }
 

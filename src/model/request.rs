@@ -1,5 +1,7 @@
 //! What is known of a request besides its grouping key and body.
 
+use super::Grants;
+
 /// Facts that plugins and rights are judged by. Owned, since they outlive the request's head.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RequestFacts {
@@ -19,6 +21,8 @@ pub struct RequestFacts {
     pub content_length: Option<u64>,
     /// Names in lower case, values as received, in order of arrival. Only those that somebody reads.
     pub headers: Vec<(String, String)>,
+    /// What its client may do: asked again about the group that plugins make of the one it named.
+    pub grants: Grants,
 }
 
 impl RequestFacts {

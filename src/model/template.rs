@@ -146,6 +146,11 @@ impl Template {
         self.chain
     }
 
+    /// Memory that it takes.
+    pub fn size_bytes(&self) -> usize {
+        size_of::<Template>() + self.constant.len() + size_of_val(&*self.pieces)
+    }
+
     /// The values of `body` if it differs from the template's body in values alone.
     pub fn read(&self, body: &[u8]) -> Option<Box<[u64]>> {
         // Every value takes at least one byte; the longest float that a client prints takes about 25.

@@ -27,6 +27,7 @@ use super::coding::{Coder, stitch};
 use super::index::{Change, Index};
 use super::lease::{Lease, Leases};
 use super::negotiate::Wanted;
+use crate::model::Limit;
 use crate::store::Store;
 use crate::store::group::RENDERER;
 use crate::telemetry::Telemetry;
@@ -180,6 +181,7 @@ impl Work {
             self.store.series_count(),
             self.index.hidden_series() as u64,
         );
+        self.note_usage();
         let own = self.telemetry.families();
         let mut done: HashMap<Wanted, Slices> = HashMap::new();
         let mut leases: HashMap<Wanted, Arc<Lease>> = HashMap::new();
@@ -203,6 +205,20 @@ impl Work {
         drop(leases);
         self.index.end_round();
         self.trim();
+    }
+
+    /// Tells how much of each limit is used.
+    fn note_usage(&self) {
+        let usage = self.store.usage();
+        let uses = [
+            (Limit::Groups, usage.groups()),
+            (Limit::Series, usage.series()),
+            (Limit::Memory, usage.bytes()),
+            (Limit::GroupingNameSets, self.store.name_sets_count() as u64),
+            (Limit::ExpositionCache, self.index.kept_bytes() as u64),
+        ];
+        let job = usage.fullest_job().map(|series| (Limit::JobSeries, series));
+        uses.into_iter().chain(job).for_each(|(limit, used)| self.telemetry.set_use(limit, used));
     }
 
     /// Learns the rhythm of the scrapes.
@@ -230,6 +246,7 @@ impl Work {
         // each of the two is held to the limit by itself.
         let revoked = self.leases.shrink_to(self.kept_bytes_max);
         if revoked > 0 {
+            self.telemetry.count_limit(Limit::ExpositionCache);
             tracing::warn!(revoked, "scrapers that read too slowly are cut off: over limit.exposition-cache");
         }
     }

@@ -10,7 +10,8 @@
 //! 2. Claim what the plan looks at; plan again if the group changed its shape meanwhile or the sets of
 //!    names in use did.
 //! 3. Check. If refused, stamp where the reference stamps.
-//! 4. Publish, book the names, note the group on the feeds, and only then give the claims back.
+//! 4. Reserve room; see [`usage`](super::usage).
+//! 5. Publish, settle, book the names, note the group on the feeds, and only then give the claims back.
 
 use std::sync::Arc;
 
@@ -18,10 +19,11 @@ use super::build::{self, DROPPED, Fault};
 use super::consistency::{self, Conflict, Plan};
 use super::group::{Block, Details, Group, GroupState};
 use super::published::{Next, Sealed};
+use super::usage::{self, Growth};
 use super::{Mode, Store};
 use crate::clock::UnixNanos;
 use crate::model::template::Template;
-use crate::model::{Families, GroupingKey, Reason, Refusal};
+use crate::model::{Families, GroupingKey, Limit, PushLimits, Reason, Refusal};
 
 /// What every refusal by the store begins with, as in the reference.
 const INCONSISTENT: &str = "pushed metrics are invalid or inconsistent with existing metrics: ";
@@ -39,6 +41,21 @@ pub(super) enum Attempt {
     Refused(Conflict),
     /// The group was deleted, created or reshaped meanwhile.
     Again,
+}
+
+/// Whether a change of shape may be refused for want of room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Room {
+    Limited,
+    Always,
+}
+
+/// How a push of the short way ended.
+enum Short {
+    Done,
+    /// It would change more than values and times.
+    OtherShape,
+    Full(Refusal),
 }
 
 impl Store {
@@ -74,7 +91,7 @@ impl Store {
                 pushed_at: now,
             }))
         });
-        block.is_some_and(|block| self.publish_same_shape(&group, mode, &block) == Ok(true))
+        block.is_some_and(|block| matches!(self.publish_same_shape(&group, mode, &block), Ok(Short::Done)))
     }
 
     /// Applies a push. `body` is the text it was parsed from, if it was text.
@@ -82,7 +99,8 @@ impl Store {
     /// # Errors
     ///
     /// The push contradicts itself, other groups or our own metrics. Nothing of it is stored; the
-    /// group's failure time is set unless that itself would break scrapes.
+    /// group's failure time is set unless that itself would break scrapes. Or it is over a limit; then
+    /// nothing is set either.
     pub fn push(
         &self,
         mode: Mode,
@@ -111,31 +129,34 @@ impl Store {
         now: UnixNanos,
         cut: impl FnOnce(usize, &dyn Fn(u32) -> Option<u32>) -> Option<Template>,
     ) -> Result<(), Refusal> {
+        build::check_key(key, &self.usage.limits().push)?;
         if families.timestamped {
             self.stamp_failure(key, now);
             return Err(refusal(TIMESTAMPED));
         }
-        let block = match self.block_cut(key, families, now, cut) {
+        let block = match self.block_cut(&self.usage.limits().push, key, families, now, cut) {
             Ok(block) => Arc::new(block),
             Err(Fault::Stamped(text)) => {
                 self.stamp_failure(key, now);
                 return Err(refusal(&text));
             }
             Err(Fault::Traceless(text)) => return Err(refusal(&text)),
+            Err(Fault::OverLimit(over)) => return Err(over.into()),
         };
         loop {
             let group = self.get(key);
             if let Some(group) = &group {
                 match self.publish_same_shape(group, mode, &block) {
-                    Ok(true) => return Ok(()),
-                    Ok(false) => {}
+                    Ok(Short::Done) => return Ok(()),
+                    Ok(Short::OtherShape) => {}
+                    Ok(Short::Full(refusal)) => return Err(refusal),
                     Err(Sealed) => {
                         self.forget(group);
                         continue;
                     }
                 }
             }
-            match self.change_shape(mode, key, group.as_ref(), &block, now)? {
+            match self.change_shape(mode, key, group.as_ref(), &block, now, Room::Limited)? {
                 Attempt::Done => return Ok(()),
                 Attempt::Refused(Conflict::Families(text) | Conflict::Traceless(text)) => {
                     return Err(refusal(&text));
@@ -150,7 +171,7 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// The families contradict themselves; the text says how.
+    /// The families contradict themselves, or are over a limit; the text says how.
     pub fn block(
         &self,
         key: &GroupingKey,
@@ -158,19 +179,31 @@ impl Store {
         body: Option<&[u8]>,
         now: UnixNanos,
     ) -> Result<Block, Fault> {
-        self.block_cut(key, families, now, |values, first| {
+        self.block_within(&self.usage.limits().push, key, families, body, now)
+    }
+
+    pub(super) fn block_within(
+        &self,
+        limits: &PushLimits,
+        key: &GroupingKey,
+        families: &Families<'_>,
+        body: Option<&[u8]>,
+        now: UnixNanos,
+    ) -> Result<Block, Fault> {
+        self.block_cut(limits, key, families, now, |values, first| {
             body.and_then(|body| Template::cut(body, families, values, first))
         })
     }
 
     fn block_cut(
         &self,
+        limits: &PushLimits,
         key: &GroupingKey,
         families: &Families<'_>,
         now: UnixNanos,
         cut: impl FnOnce(usize, &dyn Fn(u32) -> Option<u32>) -> Option<Template>,
     ) -> Result<Block, Fault> {
-        let built = build::shape_of(families, key)?;
+        let built = build::shape_of(families, key, limits)?;
         let values = build::values_of(families, &built);
         let first = |series: u32| Some(built.first_values[series as usize]).filter(|at| *at != DROPPED);
         let template = cut(values.len(), &first);
@@ -180,16 +213,34 @@ impl Store {
         Ok(Block { shape, template, values, details, pushed_at: now })
     }
 
-    /// Publishes `block` if that changes nothing but values and times; false if it would change more.
-    fn publish_same_shape(&self, group: &Arc<Group>, mode: Mode, block: &Arc<Block>) -> Result<bool, Sealed> {
-        let published = group.state.update(|state| {
+    /// Publishes `block` if that changes nothing but values and times. What it weighs is looked at only
+    /// where it can differ from what it replaces.
+    fn publish_same_shape(
+        &self,
+        group: &Arc<Group>,
+        mode: Mode,
+        block: &Arc<Block>,
+    ) -> Result<Short, Sealed> {
+        let (short, replaced) = group.state.update(|state| {
             let next = next_state(state, mode, block);
-            if next.same_shape(state) { Next::Publish(next, true) } else { Next::Keep(false) }
+            if !next.same_shape(state) {
+                return Next::Keep((Short::OtherShape, None));
+            }
+            match state.of_shape(block).filter(|old| !old.weighs_like(block)) {
+                None => Next::Publish(next, (Short::Done, None)),
+                Some(old) => match self.usage.check_swap(old, block) {
+                    Ok(()) => Next::Publish(next, (Short::Done, Some(old.clone()))),
+                    Err(refusal) => Next::Keep((Short::Full(refusal), None)),
+                },
+            }
         })?;
-        if published {
+        if let Some(old) = replaced {
+            self.usage.swapped(&old, block);
+        }
+        if matches!(short, Short::Done) {
             self.note(group);
         }
-        Ok(published)
+        Ok(short)
     }
 
     pub(super) fn change_shape(
@@ -199,14 +250,14 @@ impl Store {
         group: Option<&Arc<Group>>,
         block: &Arc<Block>,
         now: UnixNanos,
+        room: Room,
     ) -> Result<Attempt, Refusal> {
         let creates = group.is_none();
-        if creates && self.name_sets.register(key, self.name_sets_max).is_err() {
-            let text = format!(
-                "over limit: more than {} different sets of grouping label names are in use",
-                self.name_sets_max
-            );
-            return Err(Refusal::new(Reason::TooLarge, text));
+        let always = room == Room::Always;
+        if creates && self.name_sets.register(key, self.name_sets_max(room)).is_err() {
+            let sets = self.usage.limits().name_sets;
+            let text = format!("{sets} different sets of grouping label names are in use");
+            return Err(usage::full(Limit::GroupingNameSets, text));
         }
         let registered = Registered { store: self, key, keep: !creates };
         let old = match group {
@@ -230,17 +281,26 @@ impl Store {
         };
         match (verdict, group) {
             (Ok(()), Some(group)) => {
-                let published = group.state.update(|state| Next::Publish(next_state(state, mode, block), ()));
+                let planned = Growth::planned(key, Some(&old), &new);
+                let reserved = self.usage.reserve(key.job(), planned, always)?;
+                // Values may have changed since the plan.
+                let published = group.state.update(|state| {
+                    let next = next_state(state, mode, block);
+                    Next::Publish(next.clone(), (state.clone(), next))
+                });
                 debug_assert!(published.is_ok(), "only the holder of the key's claim seals");
-                self.count_change(key, &old, &new);
+                if let Ok((old, new)) = published {
+                    reserved.settle(Growth::done(key, Some(&old), &new));
+                }
                 plan.book(&mut claimed);
                 self.note(group);
                 Ok(Attempt::Done)
             }
             (Ok(()), None) => {
-                self.count_change(key, &old, &new);
+                let reserved = self.usage.reserve(key.job(), Growth::planned(key, None, &new), always)?;
                 plan.book(&mut claimed);
-                self.insert(key, new);
+                self.insert(key, new.clone());
+                reserved.settle(Growth::done(key, None, &new));
                 registered.keep();
                 Ok(Attempt::Done)
             }
@@ -249,8 +309,9 @@ impl Store {
                 Ok(Attempt::Refused(Conflict::Families(text)))
             }
             (Err(Conflict::Families(text)), None) => {
-                self.insert(key, GroupState { failure_time: now, ..GroupState::default() });
-                registered.keep();
+                if self.insert_failed(key, now) {
+                    registered.keep();
+                }
                 Ok(Attempt::Refused(Conflict::Families(text)))
             }
             (Err(traceless), _) => Ok(Attempt::Refused(traceless)),
@@ -269,7 +330,8 @@ impl Store {
     }
 
     /// Records that a push to `key` was refused, creating the group if it does not exist, as the
-    /// reference does. Left out where the new group's push times would be another group's.
+    /// reference does. Left out where the new group's push times would be another group's, or a limit
+    /// leaves it no room.
     pub fn stamp_failure(&self, key: &GroupingKey, now: UnixNanos) {
         loop {
             if let Some(group) = self.get(key) {
@@ -279,7 +341,8 @@ impl Store {
                 }
                 continue;
             }
-            if self.name_sets.register(key, self.name_sets_max).is_err() {
+            let is_bad = build::check_key(key, &self.usage.limits().push).is_err();
+            if is_bad || self.name_sets.register(key, self.name_sets_max(Room::Limited)).is_err() {
                 return;
             }
             let registered = Registered { store: self, key, keep: false };
@@ -291,8 +354,7 @@ impl Store {
             if self.get(key).is_some() {
                 continue;
             }
-            if twin.is_none_or(|twin| self.get(&twin).is_none()) {
-                self.insert(key, GroupState { failure_time: now, ..GroupState::default() });
+            if twin.is_none_or(|twin| self.get(&twin).is_none()) && self.insert_failed(key, now) {
                 registered.keep();
             }
             drop(claimed);
@@ -331,17 +393,14 @@ impl Store {
             if !self.is_as_planned(key, Some(&group), &state) {
                 continue;
             }
-            if group.state.seal(|_| ()).is_err() {
-                continue;
-            }
-            self.count_change(key, &state, &GroupState::default());
+            // Values may have changed meanwhile.
+            let Ok(state) = group.state.seal(GroupState::clone) else { continue };
+            self.usage.count(key.job(), Growth::deleted(key, &state));
             for (held, _, family) in state.families() {
                 claimed.release(held.block.shape.name(family), family.kind);
             }
             self.forget(&group);
             self.name_sets.unregister(key);
-            self.groups_count.fetch_sub(1, std::sync::atomic::Ordering::Relaxed);
-            self.jobs.count(key.job(), -1, 0);
             self.note(&group);
             return true;
         }
@@ -357,21 +416,30 @@ impl Store {
     fn insert(&self, key: &GroupingKey, state: GroupState) {
         let group = Arc::new(Group::new(key.clone(), state));
         self.map.pin().insert(group.key.clone(), group.clone());
-        self.groups_count.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        self.jobs.count(key.job(), 1, 0);
         self.note(&group);
+    }
+
+    /// Puts an empty group into the map whose first push failed; false if there is no room for it.
+    fn insert_failed(&self, key: &GroupingKey, now: UnixNanos) -> bool {
+        let state = GroupState { failure_time: now, ..GroupState::default() };
+        let planned = Growth::planned(key, None, &state);
+        let Ok(reserved) = self.usage.reserve(key.job(), planned, false) else { return false };
+        self.insert(key, state.clone());
+        reserved.settle(Growth::done(key, None, &state));
+        true
+    }
+
+    fn name_sets_max(&self, room: Room) -> usize {
+        match room {
+            Room::Limited => usize::try_from(self.usage.limits().name_sets).unwrap_or(usize::MAX),
+            Room::Always => usize::MAX,
+        }
     }
 
     /// Takes a sealed group out of the map, if it is still the one found under its key.
     fn forget(&self, group: &Arc<Group>) {
         let map = self.map.pin();
         let _ = map.remove_if(&group.key, |_, found| Arc::ptr_eq(found, group));
-    }
-
-    fn count_change(&self, key: &GroupingKey, old: &GroupState, new: &GroupState) {
-        self.jobs.count(key.job(), 0, new.line_count() as i64 - old.line_count() as i64);
-        let difference = (new.series_count() as u64).wrapping_sub(old.series_count() as u64);
-        self.series_count.fetch_add(difference, std::sync::atomic::Ordering::Relaxed);
     }
 }
 

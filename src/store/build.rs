@@ -12,11 +12,11 @@ use smallvec::SmallVec;
 use super::hash;
 use super::shape::{FamilyShape, SeriesShape, Shape};
 use super::times::{PUSH_FAILURE_TIME, PUSH_TIME};
+use super::usage::Tally;
 use crate::format::escape::{self, Escaping};
 use crate::format::quote::quoted;
-use crate::limits::SERIES_LABELS_MAX;
 use crate::model::names::is_legacy_metric_name;
-use crate::model::{Families, Family, GroupingKey, MetricType, Number, Series, Span};
+use crate::model::{Families, Family, GroupingKey, MetricType, Number, OverLimit, PushLimits, Series, Span};
 
 /// A shape fresh from a push, not interned yet, and where its values come from.
 pub struct Built {
@@ -36,6 +36,8 @@ pub enum Fault {
     Stamped(String),
     /// The reference would store it, and Prometheus refuse the whole scrape: nothing is stamped.
     Traceless(String),
+    /// It is too large. Nothing is stamped.
+    OverLimit(OverLimit),
 }
 
 impl Fault {
@@ -43,6 +45,7 @@ impl Fault {
     pub fn text(self) -> String {
         match self {
             Fault::Stamped(text) | Fault::Traceless(text) => text,
+            Fault::OverLimit(over) => over.to_string(),
         }
     }
 }
@@ -51,9 +54,16 @@ impl Fault {
 ///
 /// # Errors
 ///
-/// The push contradicts itself.
-pub fn shape_of(families: &Families<'_>, key: &GroupingKey) -> Result<Built, Fault> {
-    let mut builder = Builder::new(families, key);
+/// The push contradicts itself, or is over one of `limits`.
+pub fn shape_of(families: &Families<'_>, key: &GroupingKey, limits: &PushLimits) -> Result<Built, Fault> {
+    check_key(key, limits).map_err(Fault::OverLimit)?;
+    if families.families.len() > limits.families {
+        return Err(Fault::OverLimit(limits.over_families()));
+    }
+    if families.series.len() > limits.series {
+        return Err(Fault::OverLimit(limits.over_series()));
+    }
+    let mut builder = Builder::new(families, key, limits);
     for family in &families.families {
         if matches!(&*family.name, PUSH_TIME | PUSH_FAILURE_TIME) {
             continue;
@@ -61,6 +71,14 @@ pub fn shape_of(families: &Families<'_>, key: &GroupingKey) -> Result<Built, Fau
         builder.family(family)?;
     }
     Ok(builder.finish())
+}
+
+/// Holds a grouping key to the limits that series have.
+pub fn check_key(key: &GroupingKey, limits: &PushLimits) -> Result<(), OverLimit> {
+    match key.labels().find(|(_, value)| value.len() > limits.value_bytes) {
+        Some((name, _)) => Err(limits.over_value(&quoted(name.as_bytes()))),
+        None => Ok(()),
+    }
 }
 
 /// The values of a push in the order of its shape.
@@ -101,6 +119,7 @@ type LabelRef<'l> = (&'l str, &'l str);
 struct Builder<'f, 'b> {
     families: &'f Families<'b>,
     key: &'f GroupingKey,
+    limits: &'f PushLimits,
     key_has_instance: bool,
     key_is_exotic: bool,
     shapes: Vec<FamilyShape>,
@@ -114,10 +133,11 @@ struct Builder<'f, 'b> {
 }
 
 impl<'f, 'b> Builder<'f, 'b> {
-    fn new(families: &'f Families<'b>, key: &'f GroupingKey) -> Self {
+    fn new(families: &'f Families<'b>, key: &'f GroupingKey, limits: &'f PushLimits) -> Self {
         Builder {
             families,
             key,
+            limits,
             key_has_instance: key.get("instance").is_some(),
             key_is_exotic: key.labels().any(|(name, _)| !is_legacy_metric_name(name)),
             shapes: Vec::with_capacity(families.families.len()),
@@ -199,8 +219,11 @@ impl<'f, 'b> Builder<'f, 'b> {
             let fault = format!("must not have an explicit {} label", quoted(reserved.as_bytes()));
             return Err(Fault::Traceless(self.fault_text(family, series, &fault)));
         }
-        if labels.len() + self.key.len() > SERIES_LABELS_MAX {
-            return Err(self.fault(family, series, &format!("has more than {SERIES_LABELS_MAX} labels")));
+        if labels.len() + self.key.len() > self.limits.labels {
+            return Err(Fault::OverLimit(self.limits.over_labels(&quoted(family.name.as_bytes()))));
+        }
+        if let Some((name, _)) = labels.iter().find(|label| label.1.len() > self.limits.value_bytes) {
+            return Err(Fault::OverLimit(self.limits.over_value(&quoted(name.as_bytes()))));
         }
         Ok(labels)
     }
@@ -319,8 +342,10 @@ impl<'f, 'b> Builder<'f, 'b> {
             bounds: self.bounds.into(),
             value_count: self.value_count,
             templates: Default::default(),
+            tally: Tally::default(),
         };
         shape.hash = hash_of(&shape);
+        shape.tally = Tally::new(shape.size_bytes());
         Built { shape, first_values: self.first_values }
     }
 }

@@ -18,10 +18,9 @@ use smallvec::SmallVec;
 use super::feed::Mark;
 use super::hash;
 use super::published::Published;
-use super::shape::{FamilyShape, Shape};
+use super::shape::{FamilyShape, KnownTemplate, Shape};
 use crate::clock::UnixNanos;
 use crate::format::escape;
-use crate::model::template::Template;
 use crate::model::{Detail, GroupingKey};
 
 /// How many readers can follow the changes of groups.
@@ -95,11 +94,19 @@ impl KeyText {
 pub struct Block {
     pub shape: Arc<Shape>,
     /// Recognises the next body of this shape without parsing it.
-    pub template: Option<Arc<Template>>,
+    pub template: Option<Arc<KnownTemplate>>,
     /// In the order of the shape; whole counts as they are, everything else as float64 bits.
     pub values: Box<[u64]>,
     pub details: Details,
     pub pushed_at: UnixNanos,
+}
+
+impl Block {
+    /// Whether it takes as much memory as `other`, which has the same shape.
+    pub(super) fn weighs_like(&self, other: &Block) -> bool {
+        let template = |block: &Block| block.template.as_ref().map(Arc::as_ptr);
+        template(self) == template(other) && self.details.bytes() == other.details.bytes()
+    }
 }
 
 /// Protobuf value messages of the series that have more to say than text can.
@@ -163,6 +170,11 @@ impl Details {
 
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
+    }
+
+    /// Memory that they take.
+    pub fn bytes(&self) -> usize {
+        self.bytes.len() + size_of_val(&*self.entries)
     }
 }
 
@@ -270,6 +282,12 @@ impl GroupState {
     pub fn same_shape(&self, other: &GroupState) -> bool {
         self.blocks.len() == other.blocks.len()
             && self.blocks.iter().zip(&other.blocks).all(|(one, two)| one.same_shape(two))
+    }
+
+    /// The block whose place `block`, of the same shape, would take.
+    pub(super) fn of_shape(&self, block: &Block) -> Option<&Arc<Block>> {
+        let same = |held: &&Held| held.is_whole() && Arc::ptr_eq(&held.block.shape, &block.shape);
+        self.blocks.iter().find(same).map(|held| &held.block)
     }
 
     /// The state after a PUT of `block`.

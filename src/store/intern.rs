@@ -65,7 +65,7 @@ mod tests {
 
     fn shape(job_names: &[&'static str]) -> Shape {
         let key = GroupingKey::new("j", job_names.iter().map(|name| (*name, "v")));
-        build::shape_of(&Families::default(), &key).unwrap().shape
+        build::shape_of(&Families::default(), &key, &crate::model::PushLimits::default()).unwrap().shape
     }
 
     #[test]

@@ -16,11 +16,13 @@ use super::Mode;
 /// Enough that workers seldom meet.
 const STRIPES: usize = 64;
 
-/// Groups of a job and the lines that they show.
+/// What a job holds, or by how much that changes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Held {
-    groups: i64,
-    lines: i64,
+pub struct Held {
+    pub groups: i64,
+    pub series: i64,
+    /// Exposed lines without the push times: a histogram has one for each bucket.
+    pub lines: i64,
 }
 
 /// See the module.
@@ -38,31 +40,60 @@ impl Default for Jobs {
 impl Jobs {
     fn stripe(&self, job: &str) -> MutexGuard<'_, Map<Box<str>, Held>> {
         let at = hash::of_bytes(job.as_bytes()) % STRIPES as u64;
-        self.stripes[at as usize].lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.stripes[at as usize])
     }
 
     /// Adds to what a job holds.
-    pub(super) fn count(&self, job: &str, groups: i64, lines: i64) {
-        if groups == 0 && lines == 0 {
-            return;
+    pub fn count(&self, job: &str, more: Held) {
+        // Without a limit it is not refused.
+        let _ = self.take(job, more, u64::MAX);
+    }
+
+    /// Adds to what a job holds unless more series make them more than `series_max`.
+    ///
+    /// # Errors
+    ///
+    /// How many series it has; nothing was added.
+    pub fn take(&self, job: &str, more: Held, series_max: u64) -> Result<(), i64> {
+        if more == Held::default() {
+            return Ok(());
         }
-        self.lines.fetch_add(lines, Ordering::Relaxed);
         let mut jobs = self.stripe(job);
-        let held = match jobs.get_mut(job) {
-            Some(held) => held,
-            None => jobs.entry(job.into()).or_default(),
-        };
-        held.groups += groups;
-        held.lines += lines;
-        // The lines of a group are counted just before it comes or goes.
-        if *held == Held::default() {
-            jobs.remove(job);
+        let held = jobs.get(job).copied().unwrap_or_default();
+        let series = held.series + more.series;
+        if more.series > 0 && series > i64::try_from(series_max).unwrap_or(i64::MAX) {
+            return Err(held.series);
         }
+        self.lines.fetch_add(more.lines, Ordering::Relaxed);
+        // The parts of one change may be counted one after the other.
+        match (Held { groups: held.groups + more.groups, series, lines: held.lines + more.lines }) {
+            left if left == Held::default() => drop(jobs.remove(job)),
+            left => drop(jobs.insert(job.into(), left)),
+        }
+        Ok(())
+    }
+
+    /// Series of the job that has most of them.
+    pub fn most_series(&self) -> u64 {
+        let most = |stripe: &Mutex<Map<Box<str>, Held>>| lock(stripe).values().map(|held| held.series).max();
+        u64::try_from(self.stripes.iter().filter_map(most).max().unwrap_or(0)).unwrap_or(0)
     }
 
     fn get(&self, job: &str) -> Held {
         self.stripe(job).get(job).copied().unwrap_or_default()
     }
+
+    #[cfg(test)]
+    pub fn all(&self) -> std::collections::BTreeMap<String, Held> {
+        let all = self.stripes.iter().flat_map(|stripe| {
+            lock(stripe).iter().map(|(job, held)| (job.to_string(), *held)).collect::<Vec<_>>()
+        });
+        all.collect()
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// What is stored at one instant, as far as one push is concerned. Lines are exposed lines without the
@@ -85,7 +116,8 @@ impl Store {
     /// stored.
     pub fn around(&self, mode: Mode, key: &GroupingKey, families: &Families<'_>) -> Around {
         let count = |lines: i64| u64::try_from(lines).unwrap_or(0);
-        let job = self.jobs.get(key.job());
+        let jobs = self.usage.jobs();
+        let job = jobs.get(key.job());
         let state = self.state_of(key);
         let (mut group_lines, mut replaced_lines) = (0, 0);
         if let Some(state) = &state {
@@ -102,7 +134,7 @@ impl Store {
             replaced_lines,
             job_lines: count(job.lines),
             job_groups: count(job.groups),
-            all_lines: count(self.jobs.lines.load(Ordering::Relaxed)),
+            all_lines: count(jobs.lines.load(Ordering::Relaxed)),
             all_groups: self.groups_count(),
         }
     }
@@ -161,7 +193,7 @@ mod tests {
         let seen = around(&store, Mode::ReplaceGroup, &one, "");
         assert_eq!((seen.job_lines, seen.job_groups, seen.all_lines), (1, 1, 2));
         store.wipe();
-        assert!(store.jobs.stripes.iter().all(|stripe| stripe.lock().unwrap().is_empty()));
-        assert_eq!(store.jobs.lines.load(Ordering::Relaxed), 0);
+        assert!(store.usage.jobs().all().is_empty());
+        assert_eq!(store.usage.jobs().lines.load(Ordering::Relaxed), 0);
     }
 }

@@ -31,16 +31,16 @@ mod published;
 pub mod restore;
 pub mod shape;
 pub mod times;
+pub mod usage;
 pub mod view;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use crossbeam_queue::SegQueue;
 
-use crate::limits;
 use crate::model::{GroupingKey, MetricType};
 use group::{Group, GroupState, READERS};
+use usage::{StoreLimits, Usage};
 
 /// What a push does to the families already in its group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,15 +56,12 @@ pub struct Store {
     shapes: intern::Shapes,
     claims: claims::Claims,
     name_sets: name_sets::NameSets,
-    name_sets_max: usize,
     /// Whether pushes are checked against other groups.
     check: bool,
     feeds: [SegQueue<Arc<Group>>; READERS],
     /// How many of the readers follow; the marks of the others are never touched.
     following: usize,
-    groups_count: AtomicU64,
-    series_count: AtomicU64,
-    jobs: jobs::Jobs,
+    usage: Usage,
 }
 
 /// One of our own families, which pushes must agree with.
@@ -84,13 +81,10 @@ impl Store {
             shapes: intern::Shapes::default(),
             claims: claims::Claims::default(),
             name_sets: name_sets::NameSets::default(),
-            name_sets_max: limits::GROUPING_NAME_SETS_MAX,
             check,
             feeds: Default::default(),
             following: group::RENDERER + 1,
-            groups_count: AtomicU64::new(0),
-            series_count: AtomicU64::new(0),
-            jobs: jobs::Jobs::default(),
+            usage: Usage::default(),
         };
         for family in own {
             let help = family.help_must_agree.then_some(family.help);
@@ -100,6 +94,22 @@ impl Store {
             store.claims.enter_own(name, claims::Own { kind: MetricType::Gauge, help: None });
         }
         store
+    }
+
+    /// This store, still empty, with limits.
+    #[must_use]
+    pub fn with_limits(self, limits: StoreLimits) -> Store {
+        Store { usage: Usage::new(limits), ..self }
+    }
+
+    /// How much is held, and may be.
+    pub fn usage(&self) -> &Usage {
+        &self.usage
+    }
+
+    /// How many different sets of grouping label names are in use.
+    pub fn name_sets_count(&self) -> usize {
+        self.name_sets.snapshot().sets().count()
     }
 
     /// This store with a feed for whoever keeps groups across restarts as well.
@@ -124,12 +134,12 @@ impl Store {
 
     /// How many groups there are.
     pub fn groups_count(&self) -> u64 {
-        self.groups_count.load(Ordering::Relaxed)
+        self.usage.groups()
     }
 
     /// How many series were pushed and are held.
     pub fn series_count(&self) -> u64 {
-        self.series_count.load(Ordering::Relaxed)
+        self.usage.series()
     }
 
     /// Tells each reader that `group` changed.

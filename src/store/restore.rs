@@ -1,18 +1,19 @@
 //! Putting groups back that were kept across a restart or come from another gateway.
 //!
 //! What comes back takes the way of a push: the same shapes, the same claims, the same checks. So a
-//! store that was restored is one that could have been pushed, whatever the records said.
+//! store that was restored is one that could have been pushed, whatever the records said. Only limits do
+//! not bind it: what was taken before is taken again, and what is over a limit can then only shrink.
 
 use std::sync::Arc;
 
-use super::apply::Attempt;
+use super::apply::{Attempt, Room};
 use super::consistency::Conflict;
 use super::group::{Block, Group, GroupState};
 use super::published::Next;
 use super::shape::Shape;
 use super::{Mode, Store, build};
 use crate::clock::UnixNanos;
-use crate::model::{Families, GroupingKey};
+use crate::model::{Families, GroupingKey, PushLimits};
 
 /// A group to be put back.
 pub struct Kept {
@@ -30,7 +31,7 @@ impl Store {
     ///
     /// The families contradict themselves; the text says how.
     pub fn shape_of(&self, families: &Families<'_>, key: &GroupingKey) -> Result<Arc<Shape>, String> {
-        let built = build::shape_of(families, key).map_err(build::Fault::text)?;
+        let built = build::shape_of(families, key, &PushLimits::NONE).map_err(build::Fault::text)?;
         Ok(self.shapes.intern(built.shape))
     }
 
@@ -45,7 +46,9 @@ impl Store {
             return Err(format!("the group {key} is there already"));
         }
         if blocks.is_empty() {
-            blocks.push(self.block(&key, &Families::default(), None, push_time).map_err(build::Fault::text)?);
+            let nothing = Families::default();
+            let block = self.block_within(&PushLimits::NONE, &key, &nothing, None, push_time);
+            blocks.push(block.map_err(build::Fault::text)?);
         }
         for block in blocks {
             if let Err(text) = self.restore_block(&key, Arc::new(block)) {
@@ -65,8 +68,14 @@ impl Store {
     fn restore_block(&self, key: &GroupingKey, block: Arc<Block>) -> Result<(), String> {
         loop {
             let group = self.get(key);
-            let attempt =
-                self.change_shape(Mode::ReplaceFamilies, key, group.as_ref(), &block, block.pushed_at);
+            let attempt = self.change_shape(
+                Mode::ReplaceFamilies,
+                key,
+                group.as_ref(),
+                &block,
+                block.pushed_at,
+                Room::Always,
+            );
             match attempt.map_err(|refusal| refusal.text)? {
                 Attempt::Done => return Ok(()),
                 Attempt::Refused(Conflict::Families(text) | Conflict::Traceless(text)) => return Err(text),

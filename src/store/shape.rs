@@ -18,11 +18,18 @@
 
 use std::sync::{Arc, Mutex, Weak};
 
+use super::usage::Tally;
 use crate::model::template::Template;
 use crate::model::{MetricType, Span};
 
 /// Templates that a shape remembers.
 const TEMPLATES_MAX: usize = 4;
+
+/// What the table of shapes keeps for each.
+const SHAPE_ENTRY_BYTES: usize = 64;
+
+/// What the table of names keeps for each.
+const NAME_ENTRY_BYTES: usize = 128;
 
 /// See the module.
 #[derive(Debug)]
@@ -40,7 +47,24 @@ pub struct Shape {
     pub(super) bounds: Box<[f64]>,
     pub(super) value_count: u32,
     /// Templates of bodies of this shape that some group holds; not part of its content.
-    pub(super) templates: Mutex<Vec<Weak<Template>>>,
+    pub(super) templates: Mutex<Vec<Weak<KnownTemplate>>>,
+    /// Not part of its content either.
+    pub(super) tally: Tally,
+}
+
+/// A template that groups may share.
+#[derive(Debug)]
+pub struct KnownTemplate {
+    template: Template,
+    pub(super) tally: Tally,
+}
+
+impl std::ops::Deref for KnownTemplate {
+    type Target = Template;
+
+    fn deref(&self) -> &Template {
+        &self.template
+    }
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -174,14 +198,29 @@ impl Shape {
         if family.series.is_empty() { 0..0 } else { first(family.series.start)..first(family.series.end) }
     }
 
+    /// Memory that it takes, its share of the tables of names and shapes included.
+    pub(super) fn size_bytes(&self) -> usize {
+        let families: usize = self.families.iter().map(|f| 4 * f.exposed.len() + 16 * f.by_hash.len()).sum();
+        size_of::<Shape>()
+            + SHAPE_ENTRY_BYTES
+            + families
+            + self.families.len() * (size_of::<FamilyShape>() + NAME_ENTRY_BYTES)
+            + size_of_val(&*self.series)
+            + size_of_val(&*self.cuts)
+            + self.words.len()
+            + self.runs.len()
+            + size_of_val(&*self.bounds)
+    }
+
     /// The template equal to `template` that some group of this shape holds already, or `template`
     /// itself from now on: a fleet's groups share one, as they share the shape.
-    pub(super) fn share(&self, template: Template) -> Arc<Template> {
+    pub(super) fn share(&self, template: Template) -> Arc<KnownTemplate> {
         let mut known = self.templates.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        if let Some(equal) = known.iter().filter_map(Weak::upgrade).find(|known| **known == template) {
+        if let Some(equal) = known.iter().filter_map(Weak::upgrade).find(|known| known.template == template) {
             return equal;
         }
-        let template = Arc::new(template);
+        let tally = Tally::new(template.size_bytes());
+        let template = Arc::new(KnownTemplate { template, tally });
         known.retain(|template| template.strong_count() > 0);
         // Bodies that spell the same shape in ever new ways gain nothing from being remembered.
         if known.len() < TEMPLATES_MAX {

@@ -14,9 +14,9 @@ use super::process::{Allocator, Process};
 use super::summary::Merged;
 use super::{OwnFamily, OwnSeries, OwnValue};
 use crate::build_info;
-use crate::model::Leniency;
 use crate::model::MetricType;
 use crate::model::MetricType::{Counter, Gauge, Histogram, Summary};
+use crate::model::{Leniency, Limit};
 
 /// The declaration of a family of our own.
 pub struct Declared {
@@ -136,6 +136,30 @@ static DECLARED: &[Declared] = &[
         |f| f.telemetry.driver().map(|driver| labelled(&[("driver", driver)])).unwrap_or_default(),
     ),
     family("floodway_groups", Gauge, "Groups held now.", |f| plain(Some(f.store[0] as f64))),
+    family(
+        "floodway_limit_hits_total",
+        Counter,
+        "How often a limit was reached, by the flag behind --limit.",
+        |f| {
+            let hits = |limit: &Limit| limit_series(*limit, f.telemetry.limit_hits(*limit) as f64);
+            Limit::ALL.iter().map(hits).collect()
+        },
+    ),
+    later(
+        "floodway_limit_max",
+        Gauge,
+        "Limits in force, in bytes, seconds or things. A limit that is off is left out.",
+        |f| f.telemetry.limits().iter().map(|(limit, max)| limit_series(*limit, *max)).collect(),
+    ),
+    family(
+        "floodway_limit_used",
+        Gauge,
+        "How much of a limit is used now, in the unit of floodway_limit_max.",
+        |f| {
+            let used = |limit: &Limit| Some(limit_series(*limit, f.telemetry.limit_use(*limit)? as f64));
+            Limit::ALL.iter().filter_map(used).collect()
+        },
+    ),
     family(
         "floodway_log_lines_dropped_total",
         Counter,
@@ -350,6 +374,10 @@ fn labelled(labels: &[(&'static str, &str)]) -> Vec<OwnSeries> {
     vec![OwnSeries { labels, value: OwnValue::Plain(1.0) }]
 }
 
+fn limit_series(limit: Limit, value: f64) -> OwnSeries {
+    OwnSeries { labels: vec![("limit".into(), limit.name().to_owned())], value: OwnValue::Plain(value) }
+}
+
 pub(super) fn single(value: f64) -> OwnSeries {
     OwnSeries { labels: Vec::new(), value: OwnValue::Plain(value) }
 }
@@ -407,6 +435,7 @@ mod tests {
         let from_start: Vec<&str> = DECLARED.iter().filter(|d| d.from_start).map(|d| d.name).collect();
         assert_eq!(names(&telemetry), from_start);
         telemetry.set_driver("epoll");
+        telemetry.set_limits(vec![(Limit::Groups, 3.0)]);
         telemetry.set_store_figures(4, 5, 6);
         for (name, figure) in
             [("floodway_groups", 4.0), ("floodway_series", 5.0), ("floodway_series_hidden", 6.0)]

@@ -13,7 +13,7 @@ use super::plugins::{PluginFigures, Source};
 use super::requests::RequestCounts;
 use super::slots::PerWorker;
 use super::summary::{self, Merged, Summary};
-use crate::model::{Leniency, Reason};
+use crate::model::{Leniency, Limit, Reason};
 
 /// Counters and gauges of this process. One exists, shared by all threads.
 pub struct Telemetry {
@@ -22,6 +22,9 @@ pub struct Telemetry {
     counters: PerWorker<Counters>,
     driver: OnceLock<&'static str>,
     store: StoreFigures,
+    limits: OnceLock<Vec<(Limit, f64)>>,
+    /// By number of the limit; [`UNKNOWN`] where nobody said.
+    uses: [AtomicU64; Limit::ALL.len()],
     persistence: OnceLock<Persistence>,
     plugins: OnceLock<Source>,
 }
@@ -34,19 +37,24 @@ struct StoreFigures {
     hidden: AtomicU64,
 }
 
+/// No use of a limit is known.
+const UNKNOWN: u64 = u64::MAX;
+
 /// The methods that push.
 pub(super) const PUSH_METHODS: [&str; 2] = ["post", "put"];
 
 /// All reasons in order of their index.
-pub(super) const REASONS: [Reason; 8] = [
+pub(super) const REASONS: [Reason; 10] = [
     Reason::BadKey,
     Reason::Malformed,
     Reason::Inconsistent,
-    Reason::TooLarge,
+    Reason::TooLarge(Limit::BodyBytes),
     Reason::UnsupportedEncoding,
     Reason::Plugin { status: 0, mark_failed: false },
     Reason::Overloaded,
     Reason::NotDurable,
+    Reason::Full(Limit::Groups),
+    Reason::Forbidden,
 ];
 
 #[derive(Default)]
@@ -57,6 +65,7 @@ struct Counters {
     /// In nanoseconds.
     push_durations: [Summary; PUSH_METHODS.len()],
     refusals: [AtomicU64; REASONS.len()],
+    limit_hits: [AtomicU64; Limit::ALL.len()],
     leniencies: [AtomicU64; Leniency::ALL.len()],
     reuses: AtomicU64,
     /// Opened less closed on this copy; below zero where connections close on another thread.
@@ -72,6 +81,8 @@ impl Telemetry {
             counters: PerWorker::new(workers),
             driver: OnceLock::new(),
             store: StoreFigures::default(),
+            limits: OnceLock::new(),
+            uses: [const { AtomicU64::new(UNKNOWN) }; Limit::ALL.len()],
             persistence: OnceLock::new(),
             plugins: OnceLock::new(),
         }
@@ -94,9 +105,45 @@ impl Telemetry {
         counters.push_durations[method].observe(period, nanos);
     }
 
-    /// Counts a push that was refused.
+    /// Counts a push that was refused, and the limit that was in its way.
     pub fn count_refusal(&self, reason: Reason) {
         self.counters.mine().refusals[index_of(reason)].fetch_add(1, Ordering::Relaxed);
+        if let Some(limit) = reason.limit() {
+            self.count_limit(limit);
+        }
+    }
+
+    /// Counts that a limit was reached.
+    pub fn count_limit(&self, limit: Limit) {
+        self.counters.mine().limit_hits[limit as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Notes the limits in force, times in seconds. The first word stays.
+    pub fn set_limits(&self, limits: Vec<(Limit, f64)>) {
+        self.limits.get_or_init(|| limits);
+    }
+
+    /// Notes how much of a limit is used now.
+    pub fn set_use(&self, limit: Limit, used: u64) {
+        self.uses[limit as usize].store(used, Ordering::Relaxed);
+    }
+
+    /// How often a limit was reached.
+    pub(super) fn limit_hits(&self, limit: Limit) -> u64 {
+        self.counters.iter().map(|part| part.limit_hits[limit as usize].load(Ordering::Relaxed)).sum()
+    }
+
+    pub(super) fn limits(&self) -> &[(Limit, f64)] {
+        self.limits.get().map_or(&[], Vec::as_slice)
+    }
+
+    /// How much of a limit is used, where that is known.
+    pub(super) fn limit_use(&self, limit: Limit) -> Option<u64> {
+        match self.uses[limit as usize].load(Ordering::Relaxed) {
+            _ if limit == Limit::Connections => Some(self.connections_open()),
+            UNKNOWN => None,
+            used => Some(used),
+        }
     }
 
     /// Counts a push of which something was forgiven.
@@ -220,11 +267,13 @@ fn index_of(reason: Reason) -> usize {
         Reason::BadKey => 0,
         Reason::Malformed => 1,
         Reason::Inconsistent => 2,
-        Reason::TooLarge => 3,
+        Reason::TooLarge(_) => 3,
         Reason::UnsupportedEncoding => 4,
         Reason::Plugin { .. } => 5,
         Reason::Overloaded => 6,
         Reason::NotDurable => 7,
+        Reason::Full(_) => 8,
+        Reason::Forbidden => 9,
     }
 }
 
@@ -248,7 +297,7 @@ mod tests {
                     for _ in 0..1000 {
                         telemetry.count_request("push", "put", 200);
                         telemetry.observe_push("put", 10, Duration::from_micros(3));
-                        telemetry.count_refusal(Reason::TooLarge);
+                        telemetry.count_refusal(Reason::TooLarge(Limit::PushSeries));
                         telemetry.connection_opened();
                     }
                 });
@@ -261,7 +310,7 @@ mod tests {
         assert_eq!(telemetry.push_sizes(1).sum, 50_000);
         assert_eq!(telemetry.push_sizes(0).count, 0);
         assert_eq!(telemetry.push_durations(1).sum, 15_000_000);
-        assert_eq!(telemetry.refusals(3), 5000);
+        assert_eq!((telemetry.refusals(3), telemetry.limit_hits(Limit::PushSeries)), (5000, 5000));
         assert_eq!(telemetry.connections_open(), 1);
         telemetry.observe_push("delete", 10, Duration::ZERO);
         assert_eq!(telemetry.push_sizes(0).count, 0);

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use floodway::http::client::Client;
 use floodway::http::config::HttpConfig;
 use floodway::http::handler::Quit;
 use floodway::http::head::Head;
@@ -47,11 +48,11 @@ impl Service for EchoService {
     type Waiting = String;
     type Question = ();
 
-    async fn ask(&self, _question: ()) -> Result<(), Answer> {
-        Ok(())
+    async fn ask(&self, _question: ()) -> Result<Client, Answer> {
+        unreachable!("nobody is asked about")
     }
 
-    fn begin(&self, head: &Head<'_>) -> Next<String> {
+    fn begin(&self, head: &Head<'_>, _client: &Client) -> Next<String> {
         let what = format!(
             "{} {} ",
             String::from_utf8_lossy(head.method),

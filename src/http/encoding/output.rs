@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use crate::model::{Reason, Refusal};
+use crate::model::{Limit, OverLimit, Reason, Refusal};
 
 /// First size of the output beyond what is known to come.
 const BYTES_FIRST_MAX: usize = 64 * 1024;
@@ -32,10 +32,10 @@ impl Fault {
     /// As an answer; `max` is the limit in bytes.
     pub(super) fn refusal(self, max: usize) -> Refusal {
         match self {
-            Fault::TooLarge => Refusal::new(
-                Reason::TooLarge,
-                format!("request body unpacks to more than the limit of {max} bytes"),
-            ),
+            Fault::TooLarge => {
+                let text = format!("request body unpacks to more than the limit of {max} bytes");
+                OverLimit::new(Limit::DecodedBytes, text).into()
+            }
             Fault::Corrupt(text) => Refusal::new(Reason::Malformed, text),
         }
     }

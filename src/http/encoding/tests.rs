@@ -8,6 +8,7 @@ use flate2::write::{DeflateEncoder, GzEncoder, ZlibEncoder};
 use proptest::prelude::*;
 
 use super::*;
+use crate::model::Limit;
 
 const MAX: usize = 1 << 20;
 const TEXT: &[u8] = b"# TYPE x counter\nx{a=\"1\"} 1\nx{a=\"2\"} 2\nx{a=\"3\"} 3\n";
@@ -215,12 +216,15 @@ fn bombs_stop_at_the_limit() {
         }
         for body in forms(coding, &zeros) {
             let refusal = decode(coding, &body).unwrap_err();
-            assert_eq!(refusal.reason, Reason::TooLarge, "{coding:?}");
-            assert_eq!(refusal.text, "request body unpacks to more than the limit of 1048576 bytes");
+            assert_eq!(refusal.reason, Reason::TooLarge(Limit::DecodedBytes), "{coding:?}");
+            assert_eq!(
+                refusal.text,
+                "request body unpacks to more than the limit of 1048576 bytes (--limit.decoded-bytes)"
+            );
         }
     }
     let members = gzip(&zeros[..MAX / 2]).repeat(3);
-    assert_eq!(decode(Coding::Gzip, &members).unwrap_err().reason, Reason::TooLarge);
+    assert_eq!(decode(Coding::Gzip, &members).unwrap_err().reason, Reason::TooLarge(Limit::DecodedBytes));
 }
 
 #[test]
@@ -274,7 +278,10 @@ fn large_bodies_are_unpacked_by_helpers() {
         }
         let body = forms(coding, &vec![b'\n'; 8 * MAX + 1]).remove(0);
         let refusal = block_on(decoders.decode(coding, body.into())).unwrap_err();
-        assert_eq!(refusal.text, "request body unpacks to more than the limit of 8388608 bytes");
+        assert_eq!(
+            refusal.text,
+            "request body unpacks to more than the limit of 8388608 bytes (--limit.decoded-bytes)"
+        );
         let small = forms(coding, TEXT).remove(0);
         assert_eq!(block_on(decoders.decode(coding, small.into())).unwrap(), TEXT);
     }

@@ -3,19 +3,21 @@
 use crate::clock::Now;
 use crate::gateway::{Gateway, Passed, push_path};
 use crate::http::Answer;
+use crate::http::client::Client;
 use crate::http::head::Head;
 use crate::http::route::PushPath;
 use crate::http::service::Next;
 use crate::http::status;
-use crate::model::{GroupingKey, RequestFacts};
+use crate::model::{Action, GroupingKey, RequestFacts};
 
 use super::Waiting;
 
-/// Refuses a path that spells no group.
-pub fn begin(gateway: &Gateway, head: &Head<'_>, path: &PushPath<'_>) -> Next<Waiting> {
+/// Refuses a path that spells no group, and clients that may not delete it.
+pub fn begin(gateway: &Gateway, head: &Head<'_>, client: &Client, path: &PushPath<'_>) -> Next<Waiting> {
     let names = gateway.settings().names;
-    match push_path::grouping_key(path.job, path.job_is_base64, path.rest, names) {
-        Ok(key) => Next::Bodiless(Waiting::Delete(key, super::request::facts(gateway, head))),
+    let key = push_path::grouping_key(path.job, path.job_is_base64, path.rest, names);
+    match key.and_then(|key| client.check(Action::Delete, Some(&key)).map(|()| key)) {
+        Ok(key) => Next::Bodiless(Waiting::Delete(key, super::request::facts(gateway, head, client))),
         Err(refusal) => Next::Answer(counted(gateway, status::refused(&refusal))),
     }
 }

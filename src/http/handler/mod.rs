@@ -5,7 +5,6 @@
 //!
 //! Answers of the routers, refused codings, scrapes and `/-/quit` are not counted, as in the reference.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -13,13 +12,14 @@ use bytes::Bytes;
 use crate::config::Info;
 use crate::gateway::Gateway;
 use crate::http::auth::{Doorkeeper, Question};
+use crate::http::client::{Client, Peer};
 use crate::http::encoding::{Coding, Decoders};
 use crate::http::head::Head;
 use crate::http::route::{Route, Routed, Router, Routes};
 use crate::http::service::{Admission, BodyFault, Next, Service};
 use crate::http::worker::Driver;
 use crate::http::{Answer, status as code};
-use crate::model::{GroupingKey, Refusal, RequestFacts};
+use crate::model::{Action, GroupingKey, Limit, Refusal, RequestFacts};
 
 pub mod admin;
 pub mod api;
@@ -86,16 +86,21 @@ impl Service for Frontend {
         self.gateway.telemetry().connection_closed();
     }
 
-    fn admit(&self, head: &Head<'_>, peer: IpAddr) -> Admission<Question> {
+    fn limited(&self, limit: Limit) {
+        self.gateway.telemetry().count_limit(limit);
+    }
+
+    fn admit(&self, head: &Head<'_>, peer: &Peer) -> Admission<Question> {
         match &self.doorkeeper {
-            None => Admission::Granted,
+            None => Admission::Granted(Client::of(peer)),
             Some(doorkeeper) => doorkeeper.admit(head, peer),
         }
     }
 
-    async fn ask(&self, question: Question) -> Result<(), Answer> {
+    async fn ask(&self, question: Question) -> Result<Client, Answer> {
         match &self.doorkeeper {
-            None => Ok(()),
+            // Nobody else asks questions.
+            None => Err(Answer::error(500, "nobody can answer for this client")),
             Some(doorkeeper) => doorkeeper.ask(question).await,
         }
     }
@@ -107,19 +112,19 @@ impl Service for Frontend {
         }
     }
 
-    fn begin(&self, head: &Head<'_>) -> Next<Waiting> {
+    fn begin(&self, head: &Head<'_>, client: &Client) -> Next<Waiting> {
         let (method, target) = (head.method, &head.target);
         match self.routes.router(method, target) {
             Router::Answered(answer) => Next::Answer(answer),
             Router::Api(prefix) => {
                 let routed = self.routes.api(method, &target.path[prefix..], target);
-                self.begin_routed(head, routed, Coding::Identity)
+                self.begin_routed(head, client, routed, Coding::Identity)
             }
             Router::Main => match Coding::of(head.content_encoding) {
                 Err(refusal) => Next::Answer(self.refused(&refusal)),
                 Ok(coding) => {
                     let routed = self.routes.main(method, &target.path, target);
-                    let next = self.begin_routed(head, routed, coding);
+                    let next = self.begin_routed(head, client, routed, coding);
                     if coding.has_start() { after_start(coding, next) } else { next }
                 }
             },
@@ -161,15 +166,28 @@ impl Service for Frontend {
 }
 
 impl Frontend {
-    fn begin_routed(&self, head: &Head<'_>, routed: Routed<'_>, coding: Coding) -> Next<Waiting> {
+    fn begin_routed(
+        &self,
+        head: &Head<'_>,
+        client: &Client,
+        routed: Routed<'_>,
+        coding: Coding,
+    ) -> Next<Waiting> {
         let method = head.method;
         let route = match routed {
             Routed::Answered(answer) => return Next::Answer(answer),
             Routed::To(route) => route,
         };
+        if let Some(action) = action_of(&route)
+            && let Err(refusal) = client.check(action, None)
+        {
+            return Next::Answer(self.refused(&refusal));
+        }
         Next::Bodiless(match route {
-            Route::Push(path) if method == b"DELETE" => return delete::begin(&self.gateway, head, &path),
-            Route::Push(path) => return push::begin(&self.gateway, head, &path, coding),
+            Route::Push(path) if method == b"DELETE" => {
+                return delete::begin(&self.gateway, head, client, &path);
+            }
+            Route::Push(path) => return push::begin(&self.gateway, head, client, &path, coding),
             Route::Scrape => Waiting::Scrape(scrape::Scrape::of(head, &self.gateway)),
             Route::Page => Waiting::Page,
             Route::Healthy => Waiting::Healthy,
@@ -196,6 +214,16 @@ impl Frontend {
     fn counted(&self, handler: &'static str, method: &'static str, answer: Answer) -> Answer {
         self.gateway.telemetry().count_request(handler, method, answer.status);
         answer
+    }
+}
+
+/// What a route takes a right to, where that does not hang on a group. Probes are for everybody who is
+/// let in.
+fn action_of(route: &Route<'_>) -> Option<Action> {
+    match route {
+        Route::Scrape | Route::Page | Route::ApiStatus | Route::ApiMetrics => Some(Action::Scrape),
+        Route::Wipe | Route::Quit | Route::Reload => Some(Action::Admin),
+        Route::Push(_) | Route::Healthy | Route::Ready | Route::QuitByGet | Route::ApiOptions => None,
     }
 }
 

@@ -7,12 +7,13 @@ use bytes::Bytes;
 use crate::clock::Now;
 use crate::gateway::{Gateway, Mode, Passed, push_path};
 use crate::http::Answer;
+use crate::http::client::Client;
 use crate::http::encoding::Coding;
 use crate::http::head::{BodyLength, Head};
 use crate::http::route::PushPath;
 use crate::http::service::Next;
 use crate::http::status;
-use crate::model::{GroupingKey, Refusal, RequestFacts};
+use crate::model::{Action, GroupingKey, Refusal, RequestFacts};
 
 use super::{Frontend, Waiting};
 
@@ -36,7 +37,13 @@ struct Facts {
 }
 
 /// Decides everything that the head decides.
-pub fn begin(gateway: &Gateway, head: &Head<'_>, path: &PushPath<'_>, coding: Coding) -> Next<Waiting> {
+pub fn begin(
+    gateway: &Gateway,
+    head: &Head<'_>,
+    client: &Client,
+    path: &PushPath<'_>,
+    coding: Coding,
+) -> Next<Waiting> {
     let (mode, method) = match head.method {
         b"PUT" => (Mode::ReplaceGroup, "put"),
         _ => (Mode::ReplaceFamilies, "post"),
@@ -47,10 +54,11 @@ pub fn begin(gateway: &Gateway, head: &Head<'_>, path: &PushPath<'_>, coding: Co
     };
     let facts = Facts { method, size_bytes: head.size_bytes + body_bytes, begun: Instant::now() };
     let names = gateway.settings().names;
-    match push_path::grouping_key(path.job, path.job_is_base64, path.rest, names) {
+    let key = push_path::grouping_key(path.job, path.job_is_base64, path.rest, names);
+    match key.and_then(|key| client.check(Action::Push, Some(&key)).map(|()| key)) {
         Ok(key) => {
             let content_type = head.content_type.map(|value| head.share(value));
-            let request = super::request::facts(gateway, head);
+            let request = super::request::facts(gateway, head, client);
             Next::Body(Waiting::Push(Push { mode, key, content_type, coding, facts, request }))
         }
         Err(refusal) => {

@@ -1,11 +1,12 @@
 //! What plugins may know of a request, copied out of its head.
 
 use crate::gateway::Gateway;
+use crate::http::client::Client;
 use crate::http::head::{BodyLength, Head};
 use crate::model::RequestFacts;
 
 /// The facts, where plugins are there to ask for them.
-pub fn facts(gateway: &Gateway, head: &Head<'_>) -> Option<Box<RequestFacts>> {
+pub fn facts(gateway: &Gateway, head: &Head<'_>, client: &Client) -> Option<Box<RequestFacts>> {
     if !gateway.has_plugins() {
         return None;
     }
@@ -31,6 +32,10 @@ pub fn facts(gateway: &Gateway, head: &Head<'_>) -> Option<Box<RequestFacts>> {
             BodyLength::Chunked => None,
         },
         headers,
-        ..RequestFacts::default()
+        client: client.address.to_canonical().to_string(),
+        user: client.identity.user.as_deref().map(str::to_owned),
+        tls: client.identity.tls,
+        cert_name: client.identity.cert_name().map(str::to_owned),
+        grants: client.grants(),
     }))
 }

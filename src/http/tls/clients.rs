@@ -79,6 +79,35 @@ const EXTENSIONS: u8 = 0xa3;
 /// 2.5.29.17, RFC 5280 section 4.2.1.6.
 const SUBJECT_ALT_NAME: &[u8] = &[0x55, 0x1d, 0x11];
 
+/// Of the attribute `commonName`, 2.5.4.3.
+const COMMON_NAME: &[u8] = &[0x55, 0x04, 0x03];
+const SET: u8 = 0x31;
+const UTF8_STRING: u8 = 0x0c;
+const PRINTABLE_STRING: u8 = 0x13;
+
+/// All names that a certificate bears: its alternative names, then its common name.
+pub fn names(certificate: &[u8]) -> Vec<String> {
+    let mut names = alternative_names(certificate);
+    names.extend(common_name(certificate).filter(|name| !name.is_empty()));
+    names
+}
+
+/// The last common name of the subject, which is the most specific one.
+fn common_name(certificate: &[u8]) -> Option<String> {
+    let (certificate, _) = expect(SEQUENCE, certificate)?;
+    let (to_be_signed, _) = expect(SEQUENCE, certificate)?;
+    // RFC 5280 section 4.1: of the sequences, signature algorithm, issuer and validity come first.
+    let subject = elements(to_be_signed).filter(|(tag, _)| *tag == SEQUENCE).nth(3)?.1;
+    let attributes = elements(subject).filter(|(tag, _)| *tag == SET).flat_map(|(_, set)| elements(set));
+    let name = |(_, attribute): (u8, &[u8])| {
+        let (id, rest) = expect(OBJECT_ID, attribute)?;
+        let (tag, text, _) = element(rest)?;
+        let is_text = matches!(tag, UTF8_STRING | PRINTABLE_STRING);
+        (id == COMMON_NAME && is_text).then(|| String::from_utf8(text.to_vec()).ok())?
+    };
+    attributes.filter_map(name).last()
+}
+
 /// The DNS names, mail addresses, URIs and IP addresses that a certificate bears; none if it is malformed.
 fn alternative_names(certificate: &[u8]) -> Vec<String> {
     find_names(certificate).unwrap_or_default()

@@ -10,6 +10,7 @@ use monoio::BufResult;
 use monoio::buf::{IoBuf, IoBufMut, IoVecBuf, IoVecBufMut};
 use monoio::io::{AsyncReadRent, AsyncWriteRent, AsyncWriteRentExt};
 use rustls::ServerConnection;
+use rustls::pki_types::CertificateDer;
 
 use crate::limits::IDLE_BUFFER_BYTES;
 
@@ -23,11 +24,20 @@ const OUTPUT_BYTES_MAX: usize = 64 * 1024;
 pub struct TlsStream<S> {
     stream: S,
     tls: ServerConnection,
+    /// Whether the client's certificate was checked for where it comes from.
+    verifies: bool,
     /// Ciphertext; what comes before `taken` is done with.
     input: Vec<u8>,
     taken: usize,
     is_busy: bool,
     output: Vec<u8>,
+}
+
+impl<S> TlsStream<S> {
+    /// The certificate of the client, if it was checked for where it comes from.
+    pub fn verified_certificate(&self) -> Option<&CertificateDer<'static>> {
+        self.tls.peer_certificates().filter(|_| self.verifies)?.first()
+    }
 }
 
 /// Why there is no TLS.
@@ -44,9 +54,9 @@ impl From<io::Error> for NoTls {
 }
 
 impl<S: AsyncReadRent + AsyncWriteRent> TlsStream<S> {
-    pub fn new(stream: S, mut tls: ServerConnection) -> TlsStream<S> {
+    pub fn new(stream: S, mut tls: ServerConnection, verifies: bool) -> TlsStream<S> {
         tls.set_buffer_limit(Some(OUTPUT_BYTES_MAX));
-        TlsStream { stream, tls, input: Vec::new(), taken: 0, is_busy: false, output: Vec::new() }
+        TlsStream { stream, tls, verifies, input: Vec::new(), taken: 0, is_busy: false, output: Vec::new() }
     }
 
     /// The stream itself, for what has to be said without TLS.

@@ -33,7 +33,7 @@ pub use error::{ErrorKind, ParseError};
 
 use self::detail::Extra;
 use self::rewrite::{Rewriter, declared_kinds};
-use crate::model::{Detail, Families, Family, Label, MetricType, NameRules};
+use crate::model::{Detail, Families, Family, Label, MetricType, NameRules, Rules};
 use crate::parse::text;
 
 /// A body rewritten as text, with what text cannot say.
@@ -87,8 +87,12 @@ impl OpenMetrics {
     /// # Errors
     ///
     /// The first fault of the body in what OpenMetrics and text share.
-    pub fn families(&self, names: NameRules, into: Families<'static>) -> Result<Families<'_>, ParseError> {
-        let mut families = text::parse(&self.text, names, into)?;
+    pub fn families(
+        &self,
+        rules: impl Into<Rules>,
+        into: Families<'static>,
+    ) -> Result<Families<'_>, ParseError> {
+        let mut families = text::parse(&self.text, rules, into)?;
         families.timestamped = self.timestamped;
         families.details = self.details(&families);
         families.samples.clear();

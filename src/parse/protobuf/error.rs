@@ -3,9 +3,8 @@
 use std::fmt;
 
 use crate::format::quote::quoted;
-use crate::limits::{LABEL_VALUE_BYTES_MAX, PUSH_SERIES_MAX, SERIES_LABELS_MAX};
 use crate::model::histogram::NativeFault;
-use crate::model::{Reason, Refusal};
+use crate::model::{OverLimit, Reason, Refusal};
 use crate::wire::Fault;
 
 /// The first fault of a body. Strings hold bytes of the body already quoted and cut to a bounded length.
@@ -30,10 +29,7 @@ pub enum ParseError {
         name: String,
         fault: NativeFault,
     },
-    TooManyFamilies,
-    TooManySeries,
-    TooManyLabels(String),
-    LabelValueTooLong(String),
+    OverLimit(OverLimit),
 }
 
 /// A metric that does not hold what its family's type says.
@@ -51,10 +47,7 @@ impl ParseError {
     /// the fault only in its store and stamps the group's failure time; else [`Reason::Malformed`].
     pub fn reason(&self) -> Reason {
         match self {
-            ParseError::TooManyFamilies
-            | ParseError::TooManySeries
-            | ParseError::TooManyLabels(_)
-            | ParseError::LabelValueTooLong(_) => Reason::TooLarge,
+            ParseError::OverLimit(over) => Reason::TooLarge(over.limit),
             ParseError::OtherValue(_) => Reason::Inconsistent,
             _ => Reason::Malformed,
         }
@@ -80,16 +73,7 @@ impl fmt::Display for ParseError {
             ),
             ParseError::NegativeCount(name) => write!(f, "negative count for histogram {name}"),
             ParseError::Native { name, fault } => write!(f, "histogram {name} {fault}"),
-            ParseError::TooManyFamilies => {
-                write!(f, "more than {PUSH_SERIES_MAX} metric families in one push")
-            }
-            ParseError::TooManySeries => write!(f, "more than {PUSH_SERIES_MAX} series in one push"),
-            ParseError::TooManyLabels(metric) => {
-                write!(f, "more than {SERIES_LABELS_MAX} labels for metric {metric}")
-            }
-            ParseError::LabelValueTooLong(name) => {
-                write!(f, "value of label {name} is longer than {LABEL_VALUE_BYTES_MAX} bytes")
-            }
+            ParseError::OverLimit(over) => over.fmt(f),
         }
     }
 }

@@ -20,11 +20,10 @@ pub use error::{ParseError, WrongMetric};
 
 use self::error::echo;
 use self::value::Message;
-use crate::limits::{LABEL_VALUE_BYTES_MAX, PUSH_SERIES_MAX, SERIES_LABELS_MAX};
-use crate::model::{Detail, Families, Family, Label, MetricType, NameRules, Series, Span};
+use crate::model::{Detail, Families, Family, Label, MetricType, NameRules, PushLimits, Rules, Series, Span};
 use crate::wire::{Reader, schema};
 
-/// Reads `body` into the allocations of `into`.
+/// Reads `body` into the allocations of `into`, under the rules given.
 ///
 /// Families without metrics are kept: they take the place of an older family of their name. Help and
 /// unit are `None` where the body has none, [`Families::samples`] is empty. A series has a
@@ -35,10 +34,11 @@ use crate::wire::{Reader, schema};
 /// The first fault of the body, see [`ParseError`].
 pub fn parse<'b>(
     body: &'b [u8],
-    names: NameRules,
+    rules: impl Into<Rules>,
     into: Families<'static>,
 ) -> Result<Families<'b>, ParseError> {
-    let mut parser = Parser { families: into.recycle(), names, seen: HashSet::new() };
+    let Rules { names, limits } = rules.into();
+    let mut parser = Parser { families: into.recycle(), names, limits, seen: HashSet::new() };
     let mut reader = Reader::new(body);
     while !reader.is_empty() {
         parser.family(reader.delimited()?)?;
@@ -49,6 +49,7 @@ pub fn parse<'b>(
 struct Parser<'b> {
     families: Families<'b>,
     names: NameRules,
+    limits: PushLimits,
     seen: HashSet<&'b str>,
 }
 
@@ -86,11 +87,11 @@ impl<'b> Parser<'b> {
         if !self.seen.insert(name) {
             return Err(ParseError::Twice(echo(name)));
         }
-        if self.families.families.len() >= PUSH_SERIES_MAX {
-            return Err(ParseError::TooManyFamilies);
+        if self.families.families.len() >= self.limits.families {
+            return Err(ParseError::OverLimit(self.limits.over_families()));
         }
-        if self.families.series.len() + metrics > PUSH_SERIES_MAX {
-            return Err(ParseError::TooManySeries);
+        if self.families.series.len() + metrics > self.limits.series {
+            return Err(ParseError::OverLimit(self.limits.over_series()));
         }
         let start = self.families.series.len() as u32;
         let mut reader = Reader::new(message);
@@ -174,11 +175,11 @@ impl<'b> Parser<'b> {
         if !name.is_empty() && !self.names.is_label_name(name) {
             return Err(ParseError::LabelName(echo(name)));
         }
-        if value.len() > LABEL_VALUE_BYTES_MAX {
-            return Err(ParseError::LabelValueTooLong(echo(name)));
+        if value.len() > self.limits.value_bytes {
+            return Err(ParseError::OverLimit(self.limits.over_value(&echo(name))));
         }
-        if self.families.labels.len() - start >= SERIES_LABELS_MAX {
-            return Err(ParseError::TooManyLabels(echo(head.name)));
+        if self.families.labels.len() - start >= self.limits.labels {
+            return Err(ParseError::OverLimit(self.limits.over_labels(&echo(head.name))));
         }
         self.families.labels.push(Label { name: Cow::Borrowed(name), value: Cow::Borrowed(value) });
         Ok(())

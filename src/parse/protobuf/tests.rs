@@ -7,7 +7,8 @@ use super::oracle::{
     self, Bucket, Counter, Exemplar, Histogram, Metric, MetricFamily, Plain, Quantile, Summary,
 };
 use super::*;
-use crate::model::{Number, Part, Reason};
+use crate::limits::{LABEL_VALUE_BYTES_MAX, SERIES_LABELS_MAX};
+use crate::model::{Limit, Number, Part, Reason};
 use crate::wire::push_bytes_field;
 
 fn read(body: &[u8]) -> Result<Families<'_>, ParseError> {
@@ -212,9 +213,9 @@ fn names_follow_the_rules_in_force() {
 fn limits_hold() {
     let mut metric = gauge(1.0);
     metric.label = vec![oracle::label("a", &"x".repeat(LABEL_VALUE_BYTES_MAX + 1))];
-    assert_eq!(refused(&[family(1, metric.clone())]).reason(), Reason::TooLarge);
+    assert_eq!(refused(&[family(1, metric.clone())]).reason(), Reason::TooLarge(Limit::LabelValueBytes));
     metric.label = vec![oracle::label("a", ""); SERIES_LABELS_MAX + 1];
-    assert_eq!(refused(&[family(1, metric)]).reason(), Reason::TooLarge);
+    assert_eq!(refused(&[family(1, metric)]).reason(), Reason::TooLarge(Limit::SeriesLabels));
 }
 
 #[test]

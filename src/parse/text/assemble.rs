@@ -8,8 +8,9 @@ use std::borrow::Cow;
 use super::error::{ErrorKind, Fault};
 use super::index::{Index, hash_of};
 use crate::format::quote::quoted;
-use crate::limits::{PUSH_SERIES_MAX, SERIES_LABELS_MAX};
-use crate::model::{Families, Family, Field, Label, MetricType, Number, Part, SampleSpan, Series, Span};
+use crate::model::{
+    Families, Family, Field, Label, MetricType, Number, Part, PushLimits, SampleSpan, Series, Span,
+};
 
 /// The family a name leads to, and what the name says about the sample.
 #[derive(Clone, Copy)]
@@ -81,6 +82,7 @@ const PAIRWISE_MAX: usize = 16;
 
 pub(super) struct Assembly<'b, 's> {
     into: Families<'b>,
+    limits: PushLimits,
     scratch: &'s mut Scratch,
     /// Where the labels of the current line begin.
     line_labels: usize,
@@ -97,10 +99,11 @@ pub(super) struct Assembly<'b, 's> {
 }
 
 impl<'b, 's> Assembly<'b, 's> {
-    pub(super) fn new(into: Families<'b>, scratch: &'s mut Scratch) -> Assembly<'b, 's> {
+    pub(super) fn new(into: Families<'b>, limits: PushLimits, scratch: &'s mut Scratch) -> Assembly<'b, 's> {
         scratch.clear();
         Assembly {
             into,
+            limits,
             scratch,
             line_labels: 0,
             line_indexed: 0,
@@ -131,8 +134,8 @@ impl<'b, 's> Assembly<'b, 's> {
             }
         }
         let family = self.into.families.len() as u32;
-        if self.into.families.len() == PUSH_SERIES_MAX {
-            return Err(Box::new(ErrorKind::TooManyFamilies));
+        if self.into.families.len() >= self.limits.families {
+            return Err(Box::new(ErrorKind::OverLimit(self.limits.over_families())));
         }
         self.into.families.push(Family {
             name,
@@ -237,10 +240,15 @@ impl<'b, 's> Assembly<'b, 's> {
         self.is_like_last_line = false;
     }
 
+    #[inline]
+    pub(super) fn limits(&self) -> PushLimits {
+        self.limits
+    }
+
     /// Whether the current line has as many labels as a series may carry.
     #[inline]
     pub(super) fn line_is_full(&self) -> bool {
-        self.into.labels.len() - self.line_labels == SERIES_LABELS_MAX
+        self.into.labels.len() - self.line_labels >= self.limits.labels
     }
 
     /// Adds a label whose name stood bare and was [guessed](Self::guessed_label) or not.
@@ -299,8 +307,8 @@ impl<'b, 's> Assembly<'b, 's> {
     #[inline]
     fn new_series(&mut self, target: Target, value: f64) -> Result<u32, Fault> {
         let series = self.into.series.len() as u32;
-        if self.into.series.len() == PUSH_SERIES_MAX {
-            return Err(Box::new(ErrorKind::TooManySeries));
+        if self.into.series.len() >= self.limits.series {
+            return Err(Box::new(ErrorKind::OverLimit(self.limits.over_series())));
         }
         let span = &mut self.into.families[target.family as usize].series;
         if span.is_empty() {

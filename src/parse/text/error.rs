@@ -3,8 +3,7 @@
 use std::fmt;
 
 use crate::format::quote::quoted_byte;
-use crate::limits::{DECODED_BYTES_MAX, LABEL_VALUE_BYTES_MAX, PUSH_SERIES_MAX, SERIES_LABELS_MAX};
-use crate::model::{Reason, Refusal};
+use crate::model::{OverLimit, Reason, Refusal};
 
 /// The first fault of a body. Its text is that of the reference, wherever the reference refuses too.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,12 +16,8 @@ pub struct ParseError {
 impl ParseError {
     /// [`Reason::TooLarge`] where a limit was passed, else [`Reason::Malformed`].
     pub fn reason(&self) -> Reason {
-        match self.kind {
-            ErrorKind::BodyTooLong
-            | ErrorKind::TooManyFamilies
-            | ErrorKind::TooManySeries
-            | ErrorKind::TooManyLabels(_)
-            | ErrorKind::LabelValueTooLong(_) => Reason::TooLarge,
+        match &self.kind {
+            ErrorKind::OverLimit(over) => Reason::TooLarge(over.limit),
             _ => Reason::Malformed,
         }
     }
@@ -78,11 +73,7 @@ pub enum ErrorKind {
     SecondType(String),
     UnknownType(String),
     HelpNotUtf8,
-    BodyTooLong,
-    TooManyFamilies,
-    TooManySeries,
-    TooManyLabels(String),
-    LabelValueTooLong(String),
+    OverLimit(OverLimit),
 }
 
 impl fmt::Display for ErrorKind {
@@ -135,17 +126,7 @@ impl fmt::Display for ErrorKind {
             }
             ErrorKind::UnknownType(text) => write!(f, "unknown metric type {text}"),
             ErrorKind::HelpNotUtf8 => f.write_str("help text is not valid UTF-8"),
-            ErrorKind::BodyTooLong => write!(f, "more than {DECODED_BYTES_MAX} bytes"),
-            ErrorKind::TooManyFamilies => {
-                write!(f, "more than {PUSH_SERIES_MAX} metric families in one push")
-            }
-            ErrorKind::TooManySeries => write!(f, "more than {PUSH_SERIES_MAX} series in one push"),
-            ErrorKind::TooManyLabels(metric) => {
-                write!(f, "more than {SERIES_LABELS_MAX} labels for metric {metric}")
-            }
-            ErrorKind::LabelValueTooLong(name) => {
-                write!(f, "value of label {name} is longer than {LABEL_VALUE_BYTES_MAX} bytes")
-            }
+            ErrorKind::OverLimit(over) => over.fmt(f),
         }
     }
 }

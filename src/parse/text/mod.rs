@@ -27,14 +27,14 @@ use self::cursor::{Cursor, Name};
 use self::error::Fault;
 use self::sample::RecentNames;
 use crate::format::quote::quoted;
-use crate::limits::DECODED_BYTES_MAX;
-use crate::model::{Families, NameRules};
+use crate::limits::DECODED_BYTES_LIMIT_MAX;
+use crate::model::{Families, Limit, NameRules, OverLimit, Rules};
 
 thread_local! {
     static SCRATCH: RefCell<Scratch> = RefCell::default();
 }
 
-/// Reads `body` into the allocations of `into`.
+/// Reads `body` into the allocations of `into`, under the rules given.
 ///
 /// Families without samples are left out; the others stand in order of their first mention, the series
 /// of a family in order of arrival. [`Families::samples`] has one entry for each sample line, in body
@@ -46,16 +46,19 @@ thread_local! {
 /// The first fault of the body, see [`ParseError`].
 pub fn parse<'b>(
     body: &'b [u8],
-    names: NameRules,
+    rules: impl Into<Rules>,
     into: Families<'static>,
 ) -> Result<Families<'b>, ParseError> {
+    let Rules { names, limits } = rules.into();
     // Positions are kept as 32 bits.
-    if body.len() > DECODED_BYTES_MAX {
-        return Err(ParseError { line: 1, kind: ErrorKind::BodyTooLong });
+    if body.len() > DECODED_BYTES_LIMIT_MAX {
+        let text = format!("more than {DECODED_BYTES_LIMIT_MAX} bytes");
+        let over = OverLimit::new(Limit::DecodedBytes, text);
+        return Err(ParseError { line: 1, kind: ErrorKind::OverLimit(over) });
     }
     SCRATCH.with_borrow_mut(|scratch| {
         let mut cursor = Cursor::new(body);
-        let mut assembly = Assembly::new(into.recycle(), scratch);
+        let mut assembly = Assembly::new(into.recycle(), limits, scratch);
         let outcome = lines(&mut cursor, &mut assembly, names);
         let families = match outcome {
             Ok(()) => Ok(assembly.finish()),

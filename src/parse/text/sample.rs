@@ -11,7 +11,6 @@ use super::error::{ErrorKind, Fault};
 use super::{legal_metric_name, legal_text};
 use crate::format::float::parse_float;
 use crate::format::quote::quoted;
-use crate::limits::LABEL_VALUE_BYTES_MAX;
 use crate::model::{MetricType, NameRules, Span};
 use crate::parse::scan::COLON;
 
@@ -220,11 +219,13 @@ impl<'b> Line<'_, 'b, '_> {
 
     #[inline]
     fn check_size(&self, name: &str, value: &str) -> Result<(), Fault> {
-        if value.len() > LABEL_VALUE_BYTES_MAX {
-            return Err(Box::new(ErrorKind::LabelValueTooLong(quoted(name.as_bytes()))));
+        let limits = self.assembly.limits();
+        if value.len() > limits.value_bytes {
+            return Err(Box::new(ErrorKind::OverLimit(limits.over_value(&quoted(name.as_bytes())))));
         }
         if self.assembly.line_is_full() {
-            return Err(self.fault(ErrorKind::TooManyLabels));
+            let metric = self.assembly.quoted_name(self.target);
+            return Err(Box::new(ErrorKind::OverLimit(limits.over_labels(&metric))));
         }
         Ok(())
     }

@@ -468,7 +468,10 @@ fn limits_are_kept_and_named() {
     assert!(read(format!("x{{{}}} 1\n", labels(SERIES_LABELS_MAX)).as_bytes(), Legacy).is_ok());
     assert_eq!(
         refused(format!("x{{{}}} 1\n", labels(SERIES_LABELS_MAX + 1))),
-        (Reason::TooLarge, "more than 256 labels for metric \"x\"".into())
+        (
+            Reason::TooLarge(Limit::SeriesLabels),
+            "more than 256 labels for metric \"x\" (--limit.series-labels)".into()
+        )
     );
     for twice in [0, 15, 16, 17, 18, 50, 99] {
         let body = format!("x{{{0}}} 1\nx{{m=\"\",{0}l{twice}=\"v\"}} 1\n", labels(100));
@@ -479,14 +482,26 @@ fn limits_are_kept_and_named() {
     assert!(read(format!("x{{a=\"{value}\"}} 1\n").as_bytes(), Legacy).is_ok());
     assert_eq!(
         refused(format!("x{{a=\"{value}v\"}} 1\n")),
-        (Reason::TooLarge, "value of label \"a\" is longer than 65536 bytes".into())
+        (
+            Reason::TooLarge(Limit::LabelValueBytes),
+            "value of label \"a\" is longer than 65536 bytes (--limit.label-value-bytes)".into()
+        )
     );
     assert_eq!(
         refused("x 1\n".repeat(1_000_001)),
-        (Reason::TooLarge, "more than 1000000 series in one push".into())
+        (
+            Reason::TooLarge(Limit::PushSeries),
+            "more than 1000000 series in one push (--limit.push-series)".into()
+        )
     );
     let families: String = (0..1_000_001).map(|n| format!("#HELP x{n} \n")).collect();
-    assert_eq!(refused(families), (Reason::TooLarge, "more than 1000000 metric families in one push".into()));
+    assert_eq!(
+        refused(families),
+        (
+            Reason::TooLarge(Limit::PushFamilies),
+            "more than 1000000 metric families in one push (--limit.push-families)".into()
+        )
+    );
 }
 
 #[test]
