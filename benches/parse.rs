@@ -1,10 +1,11 @@
-//! What reading a push costs: a body as clients send it, one of histograms, and the numbers in them.
+//! What reading a push costs: a body as clients send it, one of histograms, hard ones, and the numbers in them.
 
 use std::fmt::Write;
 use std::hint::black_box;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use floodway::format::float::{parse_float, write_float};
+use floodway::model::template::Template;
 use floodway::model::{Families, NameRules};
 use floodway::parse::{push_path, text};
 
@@ -45,9 +46,100 @@ fn histogram_body() -> String {
     body
 }
 
+/// Lines of `bytes` bytes each, their line feeds left out, every one a family of its own.
+fn short_lines(bytes: usize) -> String {
+    (0..1000).map(|line| format!("m{line:0>0$} 1\n", bytes - 3)).collect()
+}
+
+/// Label values of which every other character is escaped.
+fn escapes() -> String {
+    (0..100)
+        .map(|line| format!("m{{path=\"{}\",line=\"{line}\"}} 1\n", "c:\\\\a\\\"b\\n".repeat(8)))
+        .collect()
+}
+
+/// As large and as mixed as the file that Prometheus' own parsers are measured with: 237 families, about
+/// 190 KB, most of them counters and gauges of few series, some histograms and summaries with many.
+fn corpus() -> (String, usize) {
+    let (mut body, mut samples) = (String::new(), 0);
+    for family in 0..237 {
+        let name = format!("process_subsystem_{family}_operations");
+        let _ =
+            writeln!(body, "# HELP {name} Number of operations of subsystem {family} so far, by outcome.");
+        match family % 10 {
+            0 => {
+                let _ = writeln!(body, "# TYPE {name} histogram");
+                for series in 0..3 {
+                    let labels = format!("handler=\"/api/v1/{series}\",method=\"get\"");
+                    for (count, bound) in
+                        ["0.1", "0.2", "0.4", "1", "3", "8", "20", "60", "+Inf"].iter().enumerate()
+                    {
+                        let _ = writeln!(body, "{name}_bucket{{{labels},le=\"{bound}\"}} {count}");
+                    }
+                    let _ = writeln!(body, "{name}_sum{{{labels}}} 0.012345\n{name}_count{{{labels}}} 8");
+                    samples += 11;
+                }
+            }
+            1 => {
+                let _ = writeln!(body, "# TYPE {name} summary");
+                for series in 0..4 {
+                    for quantile in ["0.5", "0.9", "0.99"] {
+                        let _ = writeln!(
+                            body,
+                            "{name}{{slice=\"part-{series}\",quantile=\"{quantile}\"}} 3.2e-05"
+                        );
+                    }
+                    let _ = writeln!(body, "{name}_sum{{slice=\"part-{series}\"}} 17.25");
+                    let _ = writeln!(body, "{name}_count{{slice=\"part-{series}\"}} 1.795248e+06");
+                    samples += 5;
+                }
+            }
+            kind => {
+                let _ = writeln!(body, "# TYPE {name} {}", if kind < 6 { "counter" } else { "gauge" });
+                for series in 0..5 {
+                    let _ = writeln!(
+                        body,
+                        "{name}{{instance=\"host-{series}:9100\",outcome=\"succeeded\",zone=\"eu-west-1\"}} {}",
+                        f64::from(family * 1009 + series) * 1.5
+                    );
+                }
+                samples += 5;
+            }
+        }
+    }
+    (body, samples)
+}
+
+/// A body of a shape that is known: compared with the last one's template, its values read.
+fn known(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("text");
+    let (first, second) = (plain_body(), plain_body().replace(".5\n", ".25\n"));
+    let families = text::parse(first.as_bytes(), NameRules::Legacy, Families::default());
+    let families = families.expect("the body is well-formed");
+    let template = Template::cut(first.as_bytes(), &families, 100, Some).expect("plain values have one");
+    group.throughput(Throughput::Bytes(second.len() as u64));
+    group.bench_function("plain, known shape", |bencher| {
+        bencher.iter(|| {
+            let values = template.read(black_box(second.as_bytes())).expect("only values differ");
+            assert_eq!(values.len(), 100);
+            values
+        })
+    });
+    group.finish();
+}
+
 fn bodies(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("text");
-    for (name, body, samples) in [("plain", plain_body(), 100), ("histograms", histogram_body(), 144)] {
+    let (corpus, corpus_samples) = corpus();
+    assert!((180_000..200_000).contains(&corpus.len()), "{}", corpus.len());
+    for (name, body, samples) in [
+        ("plain", plain_body(), 100),
+        ("histograms", histogram_body(), 144),
+        ("corpus", corpus, corpus_samples),
+        ("lines of 12 bytes", short_lines(12), 1000),
+        ("lines of 6 bytes", short_lines(6), 1000),
+        ("escapes", escapes(), 100),
+    ] {
         group.throughput(Throughput::Bytes(body.len() as u64));
         let mut warm = Some(Families::default());
         group.bench_function(name, |bencher| {
@@ -97,5 +189,5 @@ fn paths(criterion: &mut Criterion) {
     });
 }
 
-criterion_group!(benches, bodies, numbers, paths);
+criterion_group!(benches, bodies, known, numbers, paths);
 criterion_main!(benches);

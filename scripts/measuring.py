@@ -20,8 +20,10 @@ import tempfile
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
+TARGET = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
 CORES = sorted(os.sched_getaffinity(0))
 SERVER_CORE, LOAD_CORE = CORES[0], CORES[-1]
+SERVER_CORES = {SERVER_CORE}  # of servers started from now on
 FAMILIES, SERIES = 10, 100
 BEGUN = time.monotonic()
 
@@ -72,7 +74,20 @@ def floodway_binary():
     say("building the release binary")
     if subprocess.run(["cargo", "build", "--release", "--locked", "--quiet"], cwd=ROOT).returncode:
         fail("the release build failed")
-    return str(pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"), "release", "floodway"))
+    return str(TARGET / "release" / "floodway")
+
+
+def loadgen_binary():
+    """The load generator of this checkout: LOADGEN_BIN, or built."""
+    if given := os.environ.get("LOADGEN_BIN"):
+        return given
+    say("building the load generator")
+    target = TARGET / "loadgen"
+    command = ["cargo", "build", "--release", "--locked", "--quiet", "--manifest-path", "benches/loadgen/Cargo.toml",
+               "--target-dir", target]
+    if subprocess.run(command, cwd=ROOT).returncode:
+        fail("the load generator does not build")
+    return str(target / "release" / "loadgen")
 
 
 def free_port():
@@ -90,7 +105,7 @@ class Server:
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
                 argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=os.environ | env,
-                preexec_fn=lambda: os.sched_setaffinity(0, {SERVER_CORE}))
+                preexec_fn=lambda: os.sched_setaffinity(0, SERVER_CORES))
         _servers.append(self)
         deadline = time.monotonic() + 30
         while True:

@@ -59,6 +59,7 @@ const FENCES: &[(&str, &[&str])] = &[
     ("flate2", &["http/encoding", "render"]),
     ("futures_channel", &["render", "http", "server", "sink"]),
     ("httparse", &["http"]),
+    ("io_uring", &["http/worker.rs"]),
     ("jiff", &["telemetry", "http"]),
     ("bcrypt", &["http/auth.rs"]),
     ("listenfd", &["server"]),
