@@ -129,7 +129,7 @@ fn slashes_dots_nul_and_broken_escapes_in_a_path() {
         ("/job/hostile/%2e%2e/x", "/metrics/job/x"),
         ("/../../etc/passwd", "/etc/passwd"),
         ("/./job/hostile", "/metrics/job/hostile"),
-        ("/job/hostile/l/%2F%2e%2e", "/metrics/job/hostile/l"),
+        ("/job/hostile/l/%2F%2e%2e", "/metrics/job/hostile"),
     ] {
         let bytes = request_bytes("PUT", &format!("/metrics{path}"), &[], b"m 1\n");
         let answer = siege.refused(&bytes, 301, "", Kept);

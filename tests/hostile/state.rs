@@ -79,7 +79,7 @@ fn what_is_not_enabled_is_refused_by_any_method() {
 /// and pushes go on.
 #[test]
 fn many_scrapers_share_what_is_rendered_and_stalled_ones_are_dropped() {
-    let server = Server::start(&["--limit.write-deadline=500ms"]);
+    let server = Server::start(&["--limit.write-deadline=4s"]);
     for group in 0..20 {
         server.must_put(&format!("/metrics/job/large/g/{group}"), &large(5_000));
     }
@@ -199,8 +199,7 @@ fn script_in_what_is_pushed_is_shown_as_text() {
         Kept,
     );
     answer.has_error_shape();
-    let answer =
-        siege.refused(&request_bytes("GET", "/metrics//%3Cscript%3E%22onload=x", &[], b""), 301, "", Kept);
+    let answer = siege.answered(&request_bytes("GET", "/metrics//%3Cscript%3E%22onload=x", &[], b""), 301);
     assert!(!answer.text().contains("<script>") && !answer.text().contains("\"onload"), "{}", answer.text());
 }
 

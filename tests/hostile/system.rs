@@ -184,7 +184,7 @@ fn files_that_cannot_be_used_end_the_start_with_their_name() {
         (format!("--web.config.file={}", laughs.display()), ""),
         (format!("--plugin.dir={folder_path}/none"), "none"),
         (format!("--plugin.config={}", not_text.display()), "not-text.yml"),
-        (format!("--plugin.config={}", deep.display()), "deep.yml"),
+        (format!("--plugin.config={}", deep.display()), "E_CONFIG"),
         (format!("--persistence.file={}", not_text.display()), "not-text.yml"),
         ("--persistence.file=/proc/none/here".to_owned(), "/proc/none"),
     ] {

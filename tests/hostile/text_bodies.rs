@@ -176,7 +176,6 @@ fn syntax_is_refused_with_its_line() {
         (b"{} 1\n", "invalid metric name"),
         (b"{a=\"1\"} 1\n", "invalid metric name"),
         (b"# HELP m \\t\n", "invalid escape sequence"),
-        (b"# HELP m x\\\n", "invalid escape sequence"),
         (b"# TYPE m-x gauge\n", "invalid metric name in comment"),
     ]);
 }

@@ -146,9 +146,7 @@ pub fn observed(views: &[GroupView]) -> Model {
         });
         one.collect::<Group>()
     };
-    let key = |view: &GroupView| {
-        view.key.labels().map(|(n, v)| (n.to_string(), v.to_string())).collect()
-    };
+    let key = |view: &GroupView| view.key.labels().map(|(n, v)| (n.to_string(), v.to_string())).collect();
     Model(views.iter().map(|view| (key(view), group(view))).collect())
 }
 
