@@ -6,14 +6,12 @@
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|input: &[u8]| {
-    let word = b"floodway";
-    let same = input.iter().zip(word).take_while(|(byte, letter)| byte == letter).count();
     // One branch a letter, so that each letter that fits is news to the fuzzer.
-    match same {
-        0 => {}
-        1 => std::hint::black_box(()),
-        2 => std::hint::black_box(drop(1)),
-        3 => std::hint::black_box(drop(2)),
-        _ => panic!("the canary sings"),
+    if input.first() == Some(&b'c')
+        && input.get(1) == Some(&b'a')
+        && input.get(2) == Some(&b'n')
+        && input.get(3) == Some(&b'a')
+    {
+        panic!("the canary sings");
     }
 });
