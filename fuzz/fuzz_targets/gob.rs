@@ -7,7 +7,9 @@ use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|file: &[u8]| {
     let Ok(groups) = gob::read(file) else { return };
-    let labels = |group: &gob::Group<'_>| group.labels.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>();
+    let labels = |group: &gob::Group<'_>| {
+        group.labels.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>()
+    };
     let families = |group: &gob::Group<'_>| {
         group.families.iter().map(|family| family.name.len() + family.message.len()).sum::<usize>()
     };

@@ -123,7 +123,8 @@ fn plain_head(head: &[u8]) -> Option<BodyLength> {
             return None;
         }
     }
-    match (codings[..].iter().map(|value| value.to_ascii_lowercase()).collect::<Vec<_>>().as_slice(), length) {
+    match (codings[..].iter().map(|value| value.to_ascii_lowercase()).collect::<Vec<_>>().as_slice(), length)
+    {
         ([], length) => Some(BodyLength::Known(length.unwrap_or(0))),
         ([coding], None) if coding == b"chunked" && minor != b'0' => Some(BodyLength::Chunked),
         _ => None,
@@ -170,7 +171,8 @@ fn plain_chunks(input: &[u8]) -> Plain {
         if !(1..=16).contains(&digits.len()) || !digits.iter().all(u8::is_ascii_hexdigit) {
             return Plain::Bad;
         }
-        let size = u64::from_str_radix(std::str::from_utf8(digits).unwrap_or_default(), 16).unwrap_or(u64::MAX);
+        let size =
+            u64::from_str_radix(std::str::from_utf8(digits).unwrap_or_default(), 16).unwrap_or(u64::MAX);
         at = next;
         if size == 0 {
             break;

@@ -69,7 +69,9 @@ fn scraped(gateway: &Gateway) -> Vec<String> {
     let (slices, _lease) = wait(gateway.scrape(wanted, None)).expect("a renderer").slices.expect("a body");
     let text = slices.concat();
     let text = std::str::from_utf8(&text).expect("text");
-    let is_ours = |line: &&str| line.starts_with("a{") || line.starts_with("a_") || line.starts_with("b{") || line.starts_with("b_");
+    let is_ours = |line: &&str| {
+        line.starts_with("a{") || line.starts_with("a_") || line.starts_with("b{") || line.starts_with("b_")
+    };
     let mut lines: Vec<String> = text.lines().filter(is_ours).map(str::to_owned).collect();
     lines.sort();
     lines
@@ -83,7 +85,9 @@ fn shown(model: &Model) -> Vec<String> {
             let labels = |more: Option<(&str, &str)>| {
                 let own = labels.iter().map(|(name, value)| format!("{name}=\"{value}\""));
                 // Bounds stand last.
-                own.chain(more.map(|(name, value)| format!("{name}=\"{value}\""))).collect::<Vec<_>>().join(",")
+                own.chain(more.map(|(name, value)| format!("{name}=\"{value}\"")))
+                    .collect::<Vec<_>>()
+                    .join(",")
             };
             let value = f64::from_bits(*value);
             match kind {

@@ -188,6 +188,17 @@ pub fn raw_connection(server: &Server) -> TcpStream {
     stream
 }
 
+/// Lets this process open as many descriptors as the system allows it: crowds need a thousand.
+pub fn allow_many_descriptors() {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: plain system calls on a structure of ours.
+    unsafe {
+        assert_eq!(libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit), 0);
+        limit.rlim_cur = limit.rlim_max;
+        assert_eq!(libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit), 0);
+    }
+}
+
 /// Sends and resets the connection at once.
 pub fn send_and_reset(server: &Server, bytes: &[u8]) {
     let mut stream = raw_connection(server);

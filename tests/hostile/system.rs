@@ -6,7 +6,7 @@ use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::common::hostile::raw_connection;
+use crate::common::hostile::{allow_many_descriptors, raw_connection};
 use crate::common::{PATIENCE, Server, program, run};
 
 /// The numbers of io_uring's three system calls; they are the same on every architecture.
@@ -117,6 +117,7 @@ fn little_locked_memory_is_enough() {
 #[test]
 fn with_few_descriptors_the_quiet_make_room_and_it_recovers() {
     let server = Server::start_as(limited(libc::RLIMIT_NOFILE, 96), &["--web.workers=2"]);
+    allow_many_descriptors();
     // As many as this process may open beside other tests.
     let crowd: Vec<_> = (0..1000).map_while(|_| std::net::TcpStream::connect(server.address).ok()).collect();
     assert!(crowd.len() > 500, "{}", crowd.len());
