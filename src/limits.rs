@@ -136,6 +136,9 @@ pub const LOG_LINES_QUEUED_MAX: usize = 4096;
 /// Bytes of the input that an error text repeats.
 pub const ECHO_BYTES_MAX: usize = 200;
 
+/// Bytes after which an error text cuts the labels of a series or group that it names.
+pub const ECHO_LABELS_BYTES_MAX: usize = 1000;
+
 const _: () = {
     assert!(REQUEST_LINE_BYTES_MAX <= HEAD_BYTES_MAX);
     assert!(BODY_BYTES_MAX <= DECODED_BYTES_MAX);

@@ -3,7 +3,9 @@
 //! What a text repeats is bounded by [`ECHO_BYTES_MAX`]: a longer one is cut and followed by `...`, so
 //! no error answer or log line grows with the input.
 
-use crate::limits::ECHO_BYTES_MAX;
+use std::borrow::Cow;
+
+use crate::limits::{ECHO_BYTES_MAX, ECHO_LABELS_BYTES_MAX};
 
 /// `bytes` in double quotes. Printable UTF-8 stands as it is; bytes that are not UTF-8 become `\xff`.
 pub fn quoted(bytes: &[u8]) -> String {
@@ -27,6 +29,32 @@ pub fn quoted(bytes: &[u8]) -> String {
     }
     out.push('"');
     out
+}
+
+/// `text` as it is, cut and followed by `...` where it is too long.
+pub fn shortened(text: &str) -> Cow<'_, str> {
+    if text.len() <= ECHO_BYTES_MAX {
+        return Cow::Borrowed(text);
+    }
+    Cow::Owned(format!("{}...", &text[..text.floor_char_boundary(ECHO_BYTES_MAX)]))
+}
+
+/// Labels as Go's text form of a metric shows them, each followed by two blanks; `...` stands for those
+/// behind the first [`ECHO_LABELS_BYTES_MAX`] bytes.
+pub fn labels_text<'l>(labels: impl Iterator<Item = (&'l str, &'l str)>) -> String {
+    let mut text = String::new();
+    for (name, value) in labels {
+        if text.len() > ECHO_LABELS_BYTES_MAX {
+            text.push_str("...  ");
+            break;
+        }
+        text.push_str("label:{name:");
+        text.push_str(&quoted(name.as_bytes()));
+        text.push_str("  value:");
+        text.push_str(&quoted(value.as_bytes()));
+        text.push_str("}  ");
+    }
+    text
 }
 
 /// One byte as Go quotes the character of that number: `'c'`, `'\n'`, `'\''`.
@@ -85,6 +113,19 @@ fn is_printable(char: char) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn bare_texts_and_labels_are_cut() {
+        assert_eq!(shortened("a"), "a");
+        let long = "é".repeat(ECHO_BYTES_MAX);
+        assert_eq!(shortened(&long), format!("{}...", "é".repeat(ECHO_BYTES_MAX / 2)));
+        assert_eq!(
+            labels_text([("a", "b"), ("c", "")].into_iter()),
+            r#"label:{name:"a"  value:"b"}  label:{name:"c"  value:""}  "#
+        );
+        let many = labels_text([("a", "b")].into_iter().cycle().take(1000));
+        assert!(many.len() < ECHO_LABELS_BYTES_MAX + 50 && many.ends_with("}  ...  "), "{many}");
+    }
 
     #[test]
     fn bytes_are_quoted_as_go_does() {

@@ -168,6 +168,9 @@ impl<'h> Head<'h> {
     /// The head breaks RFC 9112, or asks for something nobody should be given.
     pub fn parse<T>(bytes: &Bytes, with: impl FnOnce(&Head<'_>) -> T) -> Result<T, HeadError> {
         let line_end = memchr(b'\r', bytes).ok_or(HeadError::BAD_REQUEST)?;
+        if bytes.get(line_end + 1) != Some(&b'\n') {
+            return Err(HeadError::BAD_REQUEST);
+        }
         let lines = bytes.get(line_end + 2..).ok_or(HeadError::BAD_REQUEST)?;
         // Nearly every head fits the small array, which is much cheaper to set up.
         let mut few = [httparse::EMPTY_HEADER; 24];
@@ -455,6 +458,8 @@ mod tests {
             ("GET / HTTP/1.1\nHost: x\nA: y\n folded", HeadError::BAD_NAME),
             ("GET / HTTP/1.1\nHost: x\nA: \x01", HeadError::BAD_REQUEST),
             ("GET / HTTP/1.1\nHost: x\nA: \0", HeadError::BAD_REQUEST),
+            ("GET / HTTP/1.1\r?Host: x", HeadError::BAD_REQUEST),
+            ("GET / HTTP/1.1\nHost: x\r?A: y", HeadError::BAD_REQUEST),
         ] {
             assert_eq!(framing(head), Err(expected), "{head:?}");
         }

@@ -3,6 +3,9 @@
 use std::fmt;
 use std::hash::{Hash, Hasher};
 
+use crate::format::quote::{quoted, shortened};
+use crate::limits::ECHO_LABELS_BYTES_MAX;
+
 /// The label set spelled in a push URL. Two pushes with equal keys address the same group; an empty
 /// value is part of the identity.
 ///
@@ -84,13 +87,21 @@ impl Hash for GroupingKey {
     }
 }
 
-/// As `{instance="i",job="j"}`, with values quoted as Rust quotes them: for logs, not for the wire.
+/// As `{instance="i",job="j"}`, for logs and refusals: long values are cut, and `...` stands for labels
+/// behind the first [`ECHO_LABELS_BYTES_MAX`] bytes.
 impl fmt::Display for GroupingKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("{")?;
+        let mut written = 0;
         for (position, (name, value)) in self.labels().enumerate() {
             let comma = if position == 0 { "" } else { "," };
-            write!(f, "{comma}{name}={value:?}")?;
+            if written > ECHO_LABELS_BYTES_MAX {
+                write!(f, "{comma}...")?;
+                break;
+            }
+            let (name, value) = (shortened(name), quoted(value.as_bytes()));
+            write!(f, "{comma}{name}={value}")?;
+            written += name.len() + value.len();
         }
         f.write_str("}")
     }

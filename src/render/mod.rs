@@ -5,7 +5,7 @@
 //! fragments; a scrape renders dirty segments and takes all others as the bytes they are. Only the
 //! renderer's thread touches the index, so nothing here is locked.
 
-mod coding;
+pub mod coding;
 mod crc;
 mod expose;
 mod heat;

@@ -14,7 +14,7 @@ use super::shape::{FamilyShape, SeriesShape, Shape};
 use super::times::{PUSH_FAILURE_TIME, PUSH_TIME};
 use super::usage::Tally;
 use crate::format::escape::{self, Escaping};
-use crate::format::quote::quoted;
+use crate::format::quote::{labels_text, quoted, shortened};
 use crate::model::names::is_legacy_metric_name;
 use crate::model::{Families, Family, GroupingKey, MetricType, Number, OverLimit, PushLimits, Series, Span};
 
@@ -211,6 +211,7 @@ impl<'f, 'b> Builder<'f, 'b> {
             return Err(self.fault(family, series, &two_labels(pair[0].0)));
         }
         if let Some((name, _)) = labels.iter().find(|(name, _)| name.is_empty() || name.starts_with("__")) {
+            let name = shortened(name);
             return Err(self.fault(family, series, &format!("has a label with an invalid name: {name}")));
         }
         if let Some(reserved) = part_label(family.kind)
@@ -351,7 +352,7 @@ impl<'f, 'b> Builder<'f, 'b> {
 }
 
 fn two_labels(name: &str) -> String {
-    format!("has two or more labels with the same name: {name}")
+    format!("has two or more labels with the same name: {}", shortened(name))
 }
 
 /// A series in the way the reference's error texts show it: Go's text form of its message. Only the
@@ -361,11 +362,7 @@ pub fn series_text<'l>(
     labels: impl Iterator<Item = LabelRef<'l>>,
     value: Option<f64>,
 ) -> String {
-    let mut text = String::new();
-    for (name, value) in labels {
-        let (name, value) = (quoted(name.as_bytes()), quoted(value.as_bytes()));
-        write!(text, "label:{{name:{name}  value:{value}}}  ").expect("a string takes any text");
-    }
+    let mut text = labels_text(labels);
     let mut number = Vec::new();
     if let Some(value) = value {
         crate::format::float::write_float(&mut number, value);

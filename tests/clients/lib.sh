@@ -16,7 +16,8 @@ trap cleanup EXIT
 
 # Starts the built gateway with the given flags on a free port; sets ADDRESS and URL.
 start_gateway() {
-    local program=${FLOODWAY:-target/debug/floodway} log=$FOLDER/gateway.log
+    local program=${FLOODWAY:-target/debug/floodway} log
+    log=$(mktemp "$FOLDER/gateway.XXXX")
     [ -x "$program" ] || cargo build --locked
     "$program" --web.listen-address=127.0.0.1:0 "$@" 2>"$log" &
     STARTED+=($!)
@@ -29,6 +30,31 @@ start_gateway() {
     [ -n "$ADDRESS" ] || { echo "the gateway did not start:" >&2; cat "$log" >&2; exit 1; }
     URL=http://$ADDRESS
 }
+
+# start_closed_gateway KEY VALUE...: a gateway with TLS and further lines of a web configuration file. Makes an
+# authority ca.pem and its certificates server.pem and client.pem in $FOLDER/tls, where they are not yet.
+start_closed_gateway() {
+    local tls=$FOLDER/tls name config
+    mkdir -p "$tls"
+    printf '%s\n' '[req]' 'distinguished_name=dn' '[dn]' '[ca]' 'basicConstraints=critical,CA:TRUE' \
+        '[server]' 'basicConstraints=CA:FALSE' 'subjectAltName=IP:127.0.0.1' \
+        '[client]' 'basicConstraints=CA:FALSE' 'subjectAltName=DNS:client' >"$tls/openssl.cnf"
+    for name in ca server client; do
+        local signed=()
+        [ "$name" = ca ] || signed=(-CA "$tls/ca.pem" -CAkey "$tls/ca.key")
+        [ -e "$tls/$name.pem" ] || openssl req -x509 -nodes -newkey ec -pkeyopt ec_paramgen_curve:P-256 -days 2 \
+            -config "$tls/openssl.cnf" -extensions "$name" -subj "/CN=$name" -keyout "$tls/$name.key" \
+            -out "$tls/$name.pem" "${signed[@]}" 2>/dev/null
+    done
+    config=$(mktemp "$tls/web.XXXX.yml")
+    printf '%s\n' 'tls_server_config:' '  cert_file: server.pem' '  key_file: server.key' "$@" >"$config"
+    start_gateway --web.config.file="$config"
+    URL=https://$ADDRESS
+}
+
+# The web configuration that lets in alice by her password, and the one that lets in whoever has a certificate.
+BY_PASSWORD=('basic_auth_users:' '  alice: $2b$04$abcdefghijklmnopqrstuuFuhxWRTXIsURoluSTZ1N4tYaWGn9oOi')
+BY_CERTIFICATE=('  client_auth_type: RequireAndVerifyClientCert' '  client_ca_file: ca.pem')
 
 # Makes the package lists of a suite ready and sets APT to the options that choose it. SUITE is `here`
 # for what the system itself is set up for, or a suite of the same mirror. Fails where there is no such

@@ -38,6 +38,11 @@ impl Connection {
         self.stream.get_mut().write_all(bytes).unwrap();
     }
 
+    /// Writes as far as the server takes it: it may answer and close before it has read everything.
+    pub fn write_if_open(&mut self, bytes: &[u8]) {
+        let _ = self.stream.get_mut().write_all(bytes);
+    }
+
     /// A request and its answer on this connection.
     pub fn send(&mut self, method: &str, target: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
         self.write(&request_bytes(method, target, headers, body));

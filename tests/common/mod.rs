@@ -7,6 +7,7 @@
 #![allow(dead_code)]
 
 mod client;
+pub mod hostile;
 pub mod protobuf;
 mod scrape;
 
@@ -46,7 +47,11 @@ pub struct Server {
 impl Server {
     /// Starts the program with `flags` on a free port of the loopback interface.
     pub fn start(flags: &[&str]) -> Server {
-        let mut command = program();
+        Server::start_as(program(), flags)
+    }
+
+    /// As [`Server::start`], for a command that runs the program under conditions of its own.
+    pub fn start_as(mut command: Command, flags: &[&str]) -> Server {
         command.arg("--web.listen-address=127.0.0.1:0").args(flags).stdin(Stdio::null());
         Server::of(command)
     }
@@ -168,15 +173,16 @@ impl Server {
         self.send("PUT", "/api/v1/admin/wipe", &[], b"").is_empty_with(202);
     }
 
+    /// The process, for `/proc`.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Sends a signal to the process.
     pub fn signal(&self, signal: i32) {
         let pid = i32::try_from(self.child.id()).unwrap();
         // SAFETY: plain system call; the child has not been waited for, so the id is still its own.
         assert_eq!(unsafe { libc::kill(pid, signal) }, 0);
-    }
-
-    pub fn id(&self) -> u32 {
-        self.child.id()
     }
 
     pub fn is_running(&mut self) -> bool {

@@ -20,6 +20,7 @@ pub use error::{ParseError, WrongMetric};
 
 use self::error::echo;
 use self::value::Message;
+use crate::format::quote::labels_text;
 use crate::model::{Detail, Families, Family, Label, MetricType, NameRules, PushLimits, Rules, Series, Span};
 use crate::wire::{Reader, schema};
 
@@ -189,9 +190,7 @@ impl<'b> Parser<'b> {
     /// that it has instead.
     fn wrong_metric(&self, head: &Head<'b>, labels: Span, other: Option<u32>) -> WrongMetric {
         let labels = self.families.labels[labels.range()].iter();
-        let mut series: String = labels
-            .map(|label| format!("label:{{name:{}  value:{}}}  ", echo(&label.name), echo(&label.value)))
-            .collect();
+        let mut series = labels_text(labels.map(|label| (&*label.name, &*label.value)));
         if let Some(field) = other.and_then(|number| schema::METRIC.field(number)) {
             series.push_str(field.name);
             series.push_str(":{}");
