@@ -441,7 +441,7 @@ impl Gateway {
         };
         self.check_durable()?;
         let grants = facts.grants.clone();
-        let delete = |key: &GroupingKey| {
+        let delete = |key: &GroupingKey| -> Result<bool, Refusal> {
             grants.check(Action::Delete, key)?;
             Ok::<bool, Refusal>(self.store.delete(key))
         };

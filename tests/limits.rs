@@ -50,6 +50,7 @@ fn a_push_over_its_own_limits_is_413_and_leaves_no_trace() {
     server.must_put(J, "m{a=\"1\",b=\"2\",c=\"3\"} 1\nn 1\n# TYPE o gauge\no 1\n");
     let before = server.pushed();
     let long = "x".repeat(101);
+    let (long_job, long_label) = (format!("/metrics/job/{long}"), format!("/metrics/job/j/l/{long}"));
     let series: String = (0..5).map(|at| format!("s{{a=\"{at}\"}} 1\n")).collect();
     let openmetrics = [("Content-Type", "application/openmetrics-text; version=1.0.0")];
     let cases: Vec<(&str, &str, Vec<u8>, &[(&str, &str)])> = vec![
@@ -60,9 +61,9 @@ fn a_push_over_its_own_limits_is_413_and_leaves_no_trace() {
         ("push-series", J, format!("{series}# EOF\n").into(), &openmetrics),
         ("series-labels", J, "m{a=\"1\",b=\"2\",c=\"3\",d=\"4\"} 1\n".into(), &[]),
         ("label-value-bytes", J, format!("m{{a=\"{long}\"}} 1\n").into(), &[]),
-        ("label-value-bytes", &format!("/metrics/job/{long}"), "m 1\n".into(), &[]),
+        ("label-value-bytes", &long_job, "m 1\n".into(), &[]),
         // Nor does a push that the reference would note as failed leave a note under such a key.
-        ("label-value-bytes", &format!("/metrics/job/j/l/{long}"), "m 1 5\n".into(), &[]),
+        ("label-value-bytes", &long_label, "m 1 5\n".into(), &[]),
     ];
     for (limit, path, body, headers) in &cases {
         for method in ["PUT", "POST"] {

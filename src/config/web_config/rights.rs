@@ -80,9 +80,11 @@ impl RightsFile {
         users: &BTreeMap<String, PasswordHash>,
         tls: Option<&TlsSettings>,
     ) -> Result<Rights, String> {
-        let tokens = self.tokens.unwrap_or_default().into_iter();
-        let tokens: BTreeMap<String, TokenHash> = tokens
-            .map(|(name, hash)| Ok((check_hash(&name, &hash)?, name)).map(|(h, n)| (n, h)))
+        let tokens: BTreeMap<String, TokenHash> = self
+            .tokens
+            .unwrap_or_default()
+            .into_iter()
+            .map(|(name, hash)| check_hash(&name, &hash).map(|hash| (name, hash)))
             .collect::<Result<_, String>>()?;
         if self.rights.is_empty() {
             return Err("floodway.rights is empty: nobody could do anything".to_owned());
