@@ -57,7 +57,7 @@ fn wait<T>(future: impl Future<Output = T>) -> T {
 fn scrape(gateway: &Gateway, encoding: Encoding) -> Vec<Bytes> {
     let wanted = Wanted { form: Form::negotiate("", false), encoding };
     let rendered = wait(gateway.scrape(wanted, None)).expect("the renderer runs");
-    rendered.slices.expect("no ETag was sent").list().to_vec()
+    rendered.slices.expect("no ETag was sent").0.list().to_vec()
 }
 
 /// How long the plain form is: by its bytes, or by the last four of a gzip member (RFC 1952 section 2.3.1).
