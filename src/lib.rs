@@ -9,6 +9,7 @@ pub mod clock;
 pub mod limits;
 
 pub mod format;
+pub mod matching;
 pub mod model;
 pub mod wire;
 

@@ -16,13 +16,14 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("healthcheck", &[]),
     // These two lean on each other: names are quoted as text, templates read numbers.
     ("format", &["limits", "model"]),
+    ("matching", &[]),
     ("wire", &[]),
     ("model", &["limits", "format", "wire"]),
     ("parse", &["limits", "format", "model", "wire"]),
     ("telemetry", &["build_info", "clock", "limits", "format", "model"]),
     ("store", &["clock", "limits", "format", "model", "telemetry"]),
     ("render", &["limits", "format", "model", "wire", "store", "telemetry"]),
-    ("plugin", &["clock", "limits", "format", "model", "telemetry"]),
+    ("plugin", &["clock", "limits", "format", "matching", "model", "telemetry"]),
     ("sink", &["clock", "limits", "model", "store", "telemetry"]),
     (
         "gateway",

@@ -3,7 +3,6 @@
 //! What a setting does is not known here; whoever serves reads [`Config`].
 
 pub mod args;
-pub mod duration;
 pub mod flags;
 mod help;
 pub mod paths;
@@ -16,6 +15,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use crate::clock::UnixNanos;
+pub use crate::format::duration;
 use crate::limits;
 use flags::{Action, Draft, FLAGS, Kind, Role};
 pub use flags::{LogFormat, LogLevel, SyncMode};
