@@ -14,7 +14,9 @@ pub mod model;
 pub mod wire;
 
 pub mod gateway;
+pub mod housekeeper;
 pub mod http;
+pub mod lifetimes;
 pub mod parse;
 #[cfg(feature = "plugins")]
 pub mod plugin;

@@ -30,7 +30,7 @@ pub mod watch;
 mod worker;
 
 pub use crate::matching::{expand, matcher, regex, selector};
-pub use door::{Cut, Load, Options, Passed, Push, StoreFacts};
+pub use door::{Cut, Dying, LastWord, Load, Options, Passed, Push, StoreFacts};
 pub use engine::Plugins;
 pub use exposed::figures;
 pub use generation::Problem;
