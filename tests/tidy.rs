@@ -16,7 +16,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("healthcheck", &[]),
     // These two lean on each other: names are quoted as text, templates read numbers.
     ("format", &["limits", "model"]),
-    ("matching", &[]),
+    ("matching", &["model"]),
     ("wire", &[]),
     ("model", &["limits", "format", "wire"]),
     ("parse", &["limits", "format", "model", "wire"]),
@@ -36,6 +36,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "model",
             "housekeeper",
             "lifetimes",
+            "matching",
             "parse",
             "plugin",
             "store",

@@ -14,7 +14,6 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::matching::selector::Labels;
 use crate::model::{GroupingKey, Lifetime, Term};
 use file::Rule;
 
@@ -40,15 +39,6 @@ static READINGS: AtomicU64 = AtomicU64::new(1);
 thread_local! {
     /// The rules that this thread asked last, with their number.
     static ASKED: RefCell<(u64, Arc<[Rule]>)> = RefCell::new((0, Arc::new([])));
-}
-
-/// Grouping labels as selectors see them.
-struct Grouping<'k>(&'k GroupingKey);
-
-impl Labels for Grouping<'_> {
-    fn get(&self, name: &str) -> &str {
-        self.0.get(name).unwrap_or_default()
-    }
 }
 
 impl Lifetimes {
@@ -103,7 +93,7 @@ impl Lifetimes {
         let asked = by_plugin.or(by_push);
         let default = Some(self.default).filter(|default| !default.is_for_ever());
         self.with_rules(|rules| {
-            let rule = rules.iter().find(|rule| rule.selector.matches(&Grouping(key)));
+            let rule = rules.iter().find(|rule| rule.selector.matches(key));
             let Some(rule) = rule else {
                 return asked.or(default).map(|lifetime| Term { lifetime, ..Term::default() });
             };

@@ -9,6 +9,7 @@ use mlua::{
 use super::Vm;
 use super::state::State;
 use super::values::{Verdict, verdict};
+use crate::clock::UnixNanos;
 use crate::model::Lifetime;
 use crate::plugin::fault::{Code, Fault, raise};
 use crate::plugin::worker::About;
@@ -43,8 +44,9 @@ impl UserData for DyingHandle {
         fields.add_field_method_get("n_series", |_, this| Ok(this.about()?.series as f64));
         fields.add_field_method_get("last_push", |_, this| Ok(this.about()?.last_push.seconds()));
         fields.add_field_method_get("age", |_, this| {
-            let (now, about) = (this.state.stage.now.get(), this.about()?);
-            Ok((now.seconds() - about.last_push.seconds()).max(0.0))
+            let (now, pushed) = (this.state.stage.now.get(), this.about()?.last_push);
+            let age = now.0.saturating_sub(pushed.0) as f64 / 1e9;
+            Ok((pushed != UnixNanos::NEVER).then_some(age))
         });
         fields.add_field_method_get("ttl", |_, this| Ok(this.about()?.lifetime.millis() as f64 / 1e3));
     }
