@@ -59,8 +59,6 @@ pub(super) struct Record {
     pub(super) state: GroupState,
     /// The push time families, then the visible families in the order of [`GroupState::families`].
     places: Vec<Place>,
-    /// Where it says whether it is overdue, if it does.
-    overdue: Option<Place>,
     heat: Heat,
 }
 
@@ -85,6 +83,8 @@ pub struct Index {
     changed: Vec<u32>,
     /// Groups whose fragments stand among those that change often.
     hot: Vec<u32>,
+    /// Where groups that are flagged at their end say whether that has come.
+    overdue: HashMap<u32, Place>,
 }
 
 /// What an update changed.
@@ -110,6 +110,7 @@ impl Index {
             round: 0,
             changed: Vec::new(),
             hot: Vec::new(),
+            overdue: HashMap::new(),
         };
         assert_eq!(index.family(times::PUSH_TIME, MetricType::Gauge), PUSH_TIME);
         assert_eq!(index.family(times::PUSH_FAILURE_TIME, MetricType::Gauge), FAILURE_TIME);
@@ -157,7 +158,6 @@ impl Index {
             group: group.clone(),
             state: GroupState::default(),
             places: Vec::new(),
-            overdue: None,
             heat: Heat::default(),
         };
         let number = match self.free_groups.pop() {
@@ -223,19 +223,20 @@ impl Index {
 
     /// Brings the overdue family up to what the group's recorded state says, which it did before.
     fn show_overdue(&mut self, number: u32, was_overdue: bool) {
-        let record = self.record(number);
-        match (record.overdue, record.state.life.is_flagged()) {
+        let life = self.record(number).state.life;
+        let place = self.overdue.get(&number).copied();
+        match (place, life.is_flagged()) {
             (None, false) => {}
-            (Some(_), true) if record.state.life.is_overdue() == was_overdue => {}
+            (Some(_), true) if life.is_overdue() == was_overdue => {}
             (Some(place), true) => self.segment(place).touch(),
             (None, true) => {
-                let fragment = field_fragment(number, &record.group);
+                let fragment = field_fragment(number, &self.record(number).group);
                 let place = self.add(OVERDUE, fragment, false);
-                self.groups[number as usize].as_mut().expect("looked at above").overdue = Some(place);
+                self.overdue.insert(number, place);
             }
             (Some(place), false) => {
                 self.take_out(place, number);
-                self.groups[number as usize].as_mut().expect("looked at above").overdue = None;
+                self.overdue.remove(&number);
             }
         }
     }

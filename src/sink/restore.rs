@@ -195,8 +195,10 @@ impl<'s> Reader<'s> {
         for (key, read) in self.read {
             self.progress.step();
             let group = read.kept.key.clone();
-            // Where the summary is lost or of another time, a group still lives no longer than it may.
-            let kept = Kept { life: read.kept.life.no_later_than(now), ..read.kept };
+            // Without the time nobody knows where the ends are: no group lives longer than it may.
+            let life = read.kept.life;
+            let life = if time.is_some() { life } else { life.no_later_than(now) };
+            let kept = Kept { life, ..read.kept };
             match self.store.restore(kept) {
                 Ok(group) => outcome.restored.push(Restored {
                     group,
