@@ -1,6 +1,7 @@
 //! Time, read once per request at the edge and passed down.
 
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// A wall clock reading: nanoseconds since 1970-01-01T00:00:00Z. Zero stands for "never".
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -30,5 +31,50 @@ impl Now {
         // A clock before 1970 reads as the first nanosecond after it: zero means "never".
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Now { wall: UnixNanos((since.as_nanos() as u64).max(1)), monotonic: Instant::now() }
+    }
+}
+
+/// Time that the groups here have lived through, in nanoseconds from a beginning of no meaning: it goes
+/// with the monotonic clock while the process runs, and over a restart by what the wall clock says went
+/// by, but never back.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Running(pub u64);
+
+impl Running {
+    /// How long it is from here to `later`; nothing if that is not later.
+    pub fn until(self, later: Running) -> Duration {
+        Duration::from_nanos(later.0.saturating_sub(self.0))
+    }
+}
+
+/// Where whoever is not told the time reads it.
+#[derive(Clone, Debug, Default)]
+pub struct Clock(Option<Arc<Mutex<Now>>>);
+
+impl Clock {
+    /// A clock that stands at `now` until it is moved: for tests.
+    pub fn by_hand(now: Now) -> Clock {
+        Clock(Some(Arc::new(Mutex::new(now))))
+    }
+
+    pub fn now(&self) -> Now {
+        match &self.0 {
+            None => Now::read(),
+            Some(hand) => *hand.lock().unwrap_or_else(PoisonError::into_inner),
+        }
+    }
+
+    /// Lets time pass on both clocks. The system's clock takes no such orders.
+    pub fn advance(&self, by: Duration) {
+        let Some(hand) = &self.0 else { return };
+        let mut now = hand.lock().unwrap_or_else(PoisonError::into_inner);
+        now.monotonic += by;
+        now.wall.0 = now.wall.0.saturating_add(u64::try_from(by.as_nanos()).unwrap_or(u64::MAX));
+    }
+
+    /// Sets the wall clock alone, as an administrator or a time server does.
+    pub fn step_wall(&self, to: UnixNanos) {
+        let Some(hand) = &self.0 else { return };
+        hand.lock().unwrap_or_else(PoisonError::into_inner).wall = to;
     }
 }

@@ -8,22 +8,26 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::clock::{Now, UnixNanos};
+use crate::clock::{Clock, Now, UnixNanos};
+use crate::housekeeper::Housekeeper;
+use crate::lifetimes::Lifetimes;
 use crate::limits;
 use crate::model::{
-    Action, Families, GroupingKey, Leniency, NameRules, Reason, Refusal, RequestFacts, Rules,
+    Action, Families, GroupingKey, Leniency, Lifetime, NameRules, PushOptions, Reason, Refusal, RequestFacts,
+    Rules, Term,
 };
 use crate::parse::{self, BodyFormat, lenient, openmetrics, protobuf, text};
 use crate::plugin::{self, Plugins, Problem, StoreFacts};
 use crate::render::renderer::Renderer;
 use crate::sink::durable::Durable;
 use crate::store::jobs::Around;
+use crate::store::life::{Life, Stamp};
 use crate::store::{OwnFamily, Store};
 use crate::telemetry::Telemetry;
 
 pub use crate::parse::push_path;
 pub use crate::plugin::Passed;
-pub use crate::plugin::regex::Regex as Pattern;
+pub use crate::matching::regex::Regex as Pattern;
 pub use crate::render::lease::Lease;
 pub use crate::render::negotiate::{Encoding, Form, Wanted};
 pub use crate::render::renderer::Rendered;
@@ -51,6 +55,30 @@ pub struct Settings {
     pub exposition_cache_bytes: usize,
 }
 
+/// How one push is to be taken.
+#[derive(Clone, Copy, Debug)]
+pub struct Manner {
+    pub mode: Mode,
+    pub options: PushOptions,
+}
+
+/// A push that asks for nothing besides.
+impl From<Mode> for Manner {
+    fn from(mode: Mode) -> Manner {
+        Manner { mode, options: PushOptions::default() }
+    }
+}
+
+/// When a group ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ending {
+    pub lifetime: Lifetime,
+    /// By the wall clock as it goes now.
+    pub at: UnixNanos,
+    /// Whether that has come, and the group was flagged instead of removed.
+    pub overdue: bool,
+}
+
 /// As a gateway without any flag treats them.
 impl Default for Settings {
     fn default() -> Settings {
@@ -72,7 +100,10 @@ pub struct Gateway {
     renderer: Renderer,
     plugins: Option<Arc<Plugins>>,
     /// Where groups are kept on the disk.
-    durable: Option<Durable>,
+    durable: Option<Arc<Durable>>,
+    /// Who says for how long groups live, besides pushes and plugins.
+    lifetimes: Option<Arc<Lifetimes>>,
+    housekeeper: Housekeeper,
 }
 
 /// Why there is no gateway.
@@ -120,7 +151,21 @@ impl Gateway {
         telemetry: Arc<Telemetry>,
         persistence: Option<&Persistence>,
     ) -> Result<Gateway, OpenError> {
-        let store = Store::new(settings.check_consistency, own_families()).with_limits(settings.limits);
+        Gateway::open_by(Clock::default(), settings, telemetry, persistence)
+    }
+
+    /// As [`open`](Gateway::open), with another clock than the system's.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn open_by(
+        clock: Clock,
+        settings: Settings,
+        telemetry: Arc<Telemetry>,
+        persistence: Option<&Persistence>,
+    ) -> Result<Gateway, OpenError> {
+        let store = Store::new(settings.check_consistency, own_families()).with_limits(settings.limits).with_clock(clock);
         let store = Arc::new(if persistence.is_some() { store.followed_by_keeper() } else { store });
         let durable = persistence.map(|options| Durable::start(&store, &telemetry, options)).transpose()?;
         for limit in store.usage().exceeded() {
@@ -129,7 +174,86 @@ impl Gateway {
         }
         let renderer = Renderer::start(store.clone(), telemetry.clone(), settings.exposition_cache_bytes)
             .map_err(OpenError::Renderer)?;
-        Ok(Gateway { settings, telemetry, store, renderer, plugins: None, durable })
+        let durable = durable.map(Arc::new);
+        let kept = durable.clone();
+        let nudge = move || kept.iter().for_each(|durable| durable.nudge());
+        let housekeeper = Housekeeper::new(store.clone(), telemetry.clone(), Box::new(nudge));
+        Ok(Gateway {
+            settings,
+            telemetry,
+            store,
+            renderer,
+            plugins: None,
+            durable,
+            lifetimes: None,
+            housekeeper,
+        })
+    }
+
+    /// Asks `lifetimes` for how long groups live. Groups of which nothing was ever said, as those of a time
+    /// before lifetimes were asked for, live from now.
+    #[must_use]
+    pub fn with_lifetimes(self, lifetimes: Arc<Lifetimes>) -> Gateway {
+        self.telemetry.enable_lifetimes();
+        let gateway = Gateway { lifetimes: Some(lifetimes), ..self };
+        let now = gateway.store.now();
+        for group in gateway.store.groups() {
+            let Some(state) = group.load().filter(|state| state.life.term().is_none()) else { continue };
+            let life = gateway.life(&group.key, None, None, now);
+            if life.term().is_some() {
+                gateway.store.outlive(&group, &state, life);
+            }
+        }
+        gateway
+    }
+
+    /// Ends groups at the end of their lifetime from here on, on a thread of its own. To be called when
+    /// everything else is set.
+    ///
+    /// # Errors
+    ///
+    /// The system gives no thread.
+    pub fn keep_house(&self) -> std::io::Result<()> {
+        self.housekeeper.start()
+    }
+
+    /// Ends every group that is due now.
+    pub fn tend(&self) {
+        self.housekeeper.tend();
+    }
+
+    /// Reads the rules for lifetimes anew.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with them; the old ones stay in force.
+    pub fn reload_lifetimes(&self) -> Result<(), String> {
+        self.lifetimes.as_ref().map_or(Ok(()), |lifetimes| lifetimes.reload())
+    }
+
+    /// Reads them anew if their file has changed; false if there are none to look at.
+    pub fn refresh_lifetimes(&self) -> bool {
+        self.lifetimes.as_ref().inspect(|lifetimes| lifetimes.refresh()).is_some()
+    }
+
+    /// The life that a push at `now` gives the group `key`.
+    fn life(&self, key: &GroupingKey, push: Option<Lifetime>, plugin: Option<Lifetime>, now: Now) -> Life {
+        let term = match &self.lifetimes {
+            None => plugin.or(push).map(|lifetime| Term { lifetime, ..Term::default() }),
+            Some(lifetimes) => lifetimes.term(key, push, plugin),
+        };
+        // Most pushes end here; the others need to know the time.
+        term.map_or_else(Life::default, |term| Life::new(term, self.store.running_at(now)))
+    }
+
+    /// When a group ends, if it does.
+    pub fn ending(&self, group: &GroupView, now: Now) -> Option<Ending> {
+        let life = group.life();
+        let (due, running) = (life.due()?, self.store.running_at(now));
+        let left = running.until(due).as_nanos() as u64;
+        let gone = due.until(running).as_nanos() as u64;
+        let at = UnixNanos(now.wall.0.saturating_add(left).saturating_sub(gone));
+        Some(Ending { lifetime: life.term()?.lifetime, at, overdue: life.is_overdue() })
     }
 
     /// Runs every push and delete from here on through `plugins`.
@@ -137,6 +261,7 @@ impl Gateway {
     pub fn with_plugins(self, plugins: Arc<Plugins>) -> Gateway {
         let source = plugins.clone();
         self.telemetry.set_plugins(move || plugin::figures(&source));
+        self.housekeeper.ask(plugins.clone());
         Gateway { plugins: Some(plugins), ..self }
     }
 
@@ -215,23 +340,25 @@ impl Gateway {
     /// not an error to the pusher, as in the reference.
     pub fn push(
         &self,
-        mode: Mode,
+        manner: impl Into<Manner>,
         key: &GroupingKey,
         content_type: Option<&[u8]>,
         body: &Bytes,
         now: Now,
     ) -> Result<(), Refusal> {
+        let Manner { mode, options } = manner.into();
         if self.plugins.is_some() {
             let method = if mode == Mode::ReplaceGroup { "PUT" } else { "POST" };
             let content_type = content_type.map(|value| String::from_utf8_lossy(value).into_owned());
             let facts = RequestFacts { method, content_type, ..RequestFacts::default() };
-            return self.push_with(mode, key, facts, body, now).map(|_| ());
+            return self.push_with(Manner { mode, options }, key, facts, body, now).map(|_| ());
         }
         self.check_durable().inspect_err(|refusal| self.telemetry.count_refusal(refusal.reason))?;
+        let stamp = Stamp { at: now.wall, life: self.life(key, options.lifetime, None, now) };
         let result = match parse::format_of(content_type) {
-            BodyFormat::Text if self.store.push_known(mode, key, body, now.wall) => return Ok(()),
-            format => self.read(format, key, body, now, &mut |families, body| {
-                self.store.push(mode, key, families, body.map(|body| &body[..]), now.wall)
+            BodyFormat::Text if self.store.push_known(mode, key, body, stamp) => return Ok(()),
+            format => self.read(format, key, body, stamp, &mut |families, body| {
+                self.store.push(mode, key, families, body.map(|body| &body[..]), stamp)
             }),
         };
         if let Err(refusal) = &result {
@@ -258,13 +385,13 @@ impl Gateway {
         format: BodyFormat,
         key: &GroupingKey,
         body: &Bytes,
-        now: Now,
+        stamp: Stamp,
         take: &mut impl FnMut(&Families<'_>, Option<&Bytes>) -> Result<(), Refusal>,
     ) -> Result<(), Refusal> {
         match format {
             BodyFormat::Text => self.read_text(body, take),
             BodyFormat::OpenMetrics => self.read_openmetrics(body, take),
-            BodyFormat::Protobuf => self.read_protobuf(key, body, now, take),
+            BodyFormat::Protobuf => self.read_protobuf(key, body, stamp, take),
         }
     }
 
@@ -336,7 +463,7 @@ impl Gateway {
         &self,
         key: &GroupingKey,
         body: &Bytes,
-        now: Now,
+        stamp: Stamp,
         take: &mut impl FnMut(&Families<'_>, Option<&Bytes>) -> Result<(), Refusal>,
     ) -> Result<(), Refusal> {
         let spare = SPARE.take().unwrap_or_default();
@@ -345,7 +472,7 @@ impl Gateway {
             Err(error) => {
                 // Found by the parser here, but by the store in the reference, which stamps it.
                 if error.reason() == Reason::Inconsistent {
-                    self.store.stamp_failure(key, now.wall);
+                    self.store.stamp_failure(key, stamp);
                 }
                 return Err(error.into());
             }
@@ -366,23 +493,25 @@ impl Gateway {
     /// plugins made of the one it named.
     pub fn push_with(
         &self,
-        mode: Mode,
+        manner: impl Into<Manner>,
         key: &GroupingKey,
         facts: RequestFacts,
         body: &Bytes,
         now: Now,
     ) -> Result<Passed, Refusal> {
+        let Manner { mode, options } = manner.into();
         let Some(plugins) = &self.plugins else {
             let content_type = facts.content_type.as_deref().map(str::as_bytes);
             return self
-                .push(mode, key, content_type, body, now)
+                .push(Manner { mode, options }, key, content_type, body, now)
                 .map(|()| Passed { stored: true, ..Passed::default() });
         };
         self.check_durable().inspect_err(|refusal| self.telemetry.count_refusal(refusal.reason))?;
         let format = parse::format_of(facts.content_type.as_deref().map(str::as_bytes));
         if format == BodyFormat::Text
             && let Some(chain) = plugins.chain(key)
-            && self.store.push_known_from(chain, mode, key, body, now.wall)
+            && let stamp = (Stamp { at: now.wall, life: self.life(key, options.lifetime, None, now) })
+            && self.store.push_known_from(chain, mode, key, body, stamp)
         {
             self.telemetry.count_reuse();
             return Ok(Passed { stored: true, ..Passed::default() });
@@ -394,7 +523,8 @@ impl Gateway {
             body,
             now,
             parse: |key: &GroupingKey, load: plugin::Load<'_>| {
-                self.read(format, key, body, now, &mut |families, body| {
+                let stamp = Stamp { at: now.wall, life: self.life(key, options.lifetime, None, now) };
+                self.read(format, key, body, stamp, &mut |families, body| {
                     load(families, body.is_some());
                     Ok(())
                 })
@@ -402,9 +532,10 @@ impl Gateway {
             around: |key: &GroupingKey, families: &Families<'_>| {
                 facts_of(&self.store.around(mode, key, families), now)
             },
-            store: |key: &GroupingKey, families: &Families<'_>, cut: plugin::Cut<'_>| {
+            store: |key: &GroupingKey, families: &Families<'_>, cut: plugin::Cut<'_>, ttl: Option<Lifetime>| {
                 grants.check(Action::Push, key)?;
-                let stored = self.store.push_cut(mode, key, families, now.wall, cut);
+                let stamp = Stamp { at: now.wall, life: self.life(key, options.lifetime, ttl, now) };
+                let stored = self.store.push_cut(mode, key, families, stamp, cut);
                 match stored {
                     Err(refusal)
                         if refusal.reason == Reason::Inconsistent && !self.settings.check_consistency =>

@@ -9,11 +9,14 @@ pub mod clock;
 pub mod limits;
 
 pub mod format;
+pub mod matching;
 pub mod model;
 pub mod wire;
 
 pub mod gateway;
+pub mod housekeeper;
 pub mod http;
+pub mod lifetimes;
 pub mod parse;
 #[cfg(feature = "plugins")]
 pub mod plugin;

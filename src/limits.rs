@@ -130,6 +130,10 @@ pub const SAVE_INTERVAL_MIN: Duration = Duration::from_millis(10);
 /// Between two saves where nobody asked for the disk's word.
 pub const UNSYNCED_SAVE_INTERVAL: Duration = Duration::from_secs(1);
 
+/// Between two records of the time where groups have lifetimes and nothing else is written: a wall clock
+/// that is set meanwhile is believed for this long after a crash.
+pub const TIME_RECORD_INTERVAL: Duration = Duration::from_secs(60);
+
 /// Log lines that wait for standard error before further ones are dropped.
 pub const LOG_LINES_QUEUED_MAX: usize = 4096;
 

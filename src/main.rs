@@ -14,6 +14,7 @@ use floodway::http::address::Addresses;
 use floodway::http::config::HttpConfig;
 use floodway::http::descriptors;
 use floodway::http::route::Routes;
+use floodway::lifetimes::Lifetimes;
 use floodway::model::{Limit, NameRules, PushLimits};
 use floodway::plugin::{self, Plugins};
 use floodway::server::{self, Listen, ServerConfig};
@@ -116,11 +117,22 @@ fn serve(config: Config) -> bool {
         error!(%err, "could not start");
         return false;
     }
+    let lifetimes = match load_lifetimes(&config) {
+        Ok(lifetimes) => lifetimes,
+        Err(err) => {
+            error!(err, "could not load the rules for lifetimes");
+            return false;
+        }
+    };
     let persistence = config.persistence.as_ref().map(persistence);
     match Gateway::open(settings, telemetry, persistence.as_ref()) {
         Ok(gateway) => {
-            let gateway = Arc::new(match plugins {
+            let gateway = match plugins {
                 Some(plugins) => gateway.with_plugins(plugins),
+                None => gateway,
+            };
+            let gateway = Arc::new(match lifetimes {
+                Some(lifetimes) => gateway.with_lifetimes(Arc::new(lifetimes)),
                 None => gateway,
             });
             let served = server::run(server_config(config, connections_max), gateway.clone()).is_ok();
@@ -153,6 +165,13 @@ fn load_plugins(config: &Config, names: NameRules) -> Result<Option<Arc<Plugins>
         workers: config.workers,
     };
     Plugins::start(options).map(Some)
+}
+
+/// Who says for how long groups live, where that was asked for.
+fn load_lifetimes(config: &Config) -> Result<Option<Lifetimes>, String> {
+    let set = &config.lifetimes;
+    let are_on = !set.default.is_for_ever() || set.config.is_some();
+    are_on.then(|| Lifetimes::load(set.default, set.config.as_deref())).transpose()
 }
 
 fn persistence(config: &config::Persistence) -> Persistence {

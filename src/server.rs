@@ -112,15 +112,21 @@ fn load_and_serve(config: ServerConfig, gateway: Arc<Gateway>) -> Result<(), Ser
         quit,
         doorkeeper: door.clone().map(Doorkeeper::new),
     };
-    Server::bind(&config.listen, config.workers)?.on_hangup(Arc::new(move || reload(&reloading))).serve_with(
-        &http,
-        web,
-        Arc::new(frontend),
-    )
+    reloading.keep_house().map_err(ServerError::Worker)?;
+    let mut server = Server::bind(&config.listen, config.workers)?;
+    if reloading.refresh_lifetimes() {
+        let refreshing = reloading.clone();
+        server = server.on_refresh(Arc::new(move || {
+            refreshing.refresh_lifetimes();
+        }));
+    }
+    server.on_hangup(Arc::new(move || reload(&reloading))).serve_with(&http, web, Arc::new(frontend))
 }
 
-/// Reads plugins again, on a thread of its own: a stop must not wait for it.
+/// Reads the rules for lifetimes again, and plugins, on a thread of its own: a stop must not wait for it.
 fn reload(gateway: &Arc<Gateway>) {
+    // What is wrong is logged where it is found, and changes nothing.
+    let _ = gateway.reload_lifetimes();
     if !gateway.has_plugins() {
         return;
     }
@@ -143,9 +149,10 @@ pub struct Server {
     /// Whether the sockets are a supervisor's.
     passed: bool,
     hangup: Hangup,
+    refresh: Option<Hangup>,
 }
 
-/// What SIGHUP does; must return at once.
+/// What SIGHUP does, or the clock once a second; must return at once.
 pub type Hangup = Arc<dyn Fn() + Send + Sync>;
 
 enum Event {
@@ -184,13 +191,19 @@ impl Server {
                 worker.push(listener);
             }
         }
-        Ok(Server { addresses, listeners, passed, hangup: Arc::new(|| {}) })
+        Ok(Server { addresses, listeners, passed, hangup: Arc::new(|| {}), refresh: None })
     }
 
     /// Sets what SIGHUP does.
     #[must_use]
     pub fn on_hangup(self, hangup: Hangup) -> Server {
         Server { hangup, ..self }
+    }
+
+    /// Sets what is done about once a second: looking whether files have changed.
+    #[must_use]
+    pub fn on_refresh(self, refresh: Hangup) -> Server {
+        Server { refresh: Some(refresh), ..self }
     }
 
     /// The addresses in use, in the order asked for.
@@ -219,7 +232,7 @@ impl Server {
         service: Arc<dyn Fn(Quit) -> H + Send + Sync>,
     ) -> Result<(), ServerError> {
         let (events, inbox) = channel();
-        let hangup = self.hangup.clone();
+        let (hangup, refresh) = (self.hangup.clone(), self.refresh.clone());
         let closing = self.closing().map_err(ServerError::Worker)?;
         let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).map_err(ServerError::Signals)?;
         let signals_handle = signals.handle();
@@ -255,7 +268,8 @@ impl Server {
                 outcome = Err(ServerError::Worker(error));
             }
         }
-        let control = Control { stop, closing, running, starting: running, stopping: false, hangup, web };
+        let control =
+            Control { stop, closing, running, starting: running, stopping: false, hangup, refresh, web };
         let outcome = outcome.and(control.run(&inbox));
         signals_handle.close();
         // It has nothing left to wait for.
@@ -353,6 +367,7 @@ struct Control {
     starting: usize,
     stopping: bool,
     hangup: Hangup,
+    refresh: Option<Hangup>,
     web: Option<Web>,
 }
 
@@ -408,15 +423,18 @@ impl Control {
     fn next(&mut self, inbox: &Receiver<Event>) -> Option<Event> {
         loop {
             let knocks = self.stopping && matches!(self.closing, Closing::Knock(_));
-            let pause = match &self.web {
+            let pause = match self.web.is_some() || self.refresh.is_some() {
                 _ if knocks => KNOCK_INTERVAL,
-                Some(_) => REFRESH_INTERVAL,
-                None => return inbox.recv().ok(),
+                true => REFRESH_INTERVAL,
+                false => return inbox.recv().ok(),
             };
             match inbox.recv_timeout(pause) {
                 Ok(event) => return Some(event),
                 Err(RecvTimeoutError::Timeout) if knocks => self.knock(),
-                Err(RecvTimeoutError::Timeout) => self.web.iter_mut().for_each(Web::refresh),
+                Err(RecvTimeoutError::Timeout) => {
+                    self.web.iter_mut().for_each(Web::refresh);
+                    self.refresh.iter().for_each(|refresh| refresh());
+                }
                 Err(RecvTimeoutError::Disconnected) => return None,
             }
         }

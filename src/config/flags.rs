@@ -6,7 +6,8 @@
 
 use super::duration::GoDuration;
 use super::url;
-use super::{Limits, Plugins};
+use super::{Lifetimes, Limits, Plugins};
+use crate::model::Lifetime;
 
 /// One command line flag.
 #[derive(Debug)]
@@ -46,16 +47,18 @@ pub enum Section {
     Persistence,
     Push,
     Plugins,
+    Lifetimes,
     Log,
     Limits,
 }
 
 impl Section {
-    pub const ALL: [Section; 7] = [
+    pub const ALL: [Section; 8] = [
         Section::General,
         Section::Web,
         Section::Push,
         Section::Plugins,
+        Section::Lifetimes,
         Section::Persistence,
         Section::Log,
         Section::Limits,
@@ -68,6 +71,7 @@ impl Section {
             Section::Persistence => "Persistence",
             Section::Push => "Pushes",
             Section::Plugins => "Plugins",
+            Section::Lifetimes => "Lifetimes",
             Section::Log => "Logging",
             Section::Limits => "Limits",
         }
@@ -161,6 +165,7 @@ pub struct Draft {
     pub workers: usize,
     pub limits: Limits,
     pub plugins: Plugins,
+    pub lifetimes: Lifetimes,
 }
 
 const fn action(name: &'static str, action: Action, help: &'static str) -> Flag {
@@ -406,6 +411,20 @@ pub static FLAGS: &[Flag] = &[
     show: |draft| {
         GoDuration(i64::try_from(draft.plugins.time_max.as_nanos()).unwrap_or(i64::MAX)).to_string()
     }),
+    setting!("lifetime.default", Lifetimes, Word, "0",
+        "For how long a group lives after its last successful push where neither a rule, the push nor a plugin says. Takes days too: 7d. 0 stands for ever.",
+        set: |draft, value| {
+            draft.lifetimes.default = Lifetime::parse(value).map_err(|fault| format!("--lifetime.default: {fault}"))?;
+            Ok(())
+        },
+        show: |draft| draft.lifetimes.default.to_string()),
+    setting!("lifetime.config", Lifetimes, Text, "",
+        "File with rules that say for how long groups live, by selectors on their grouping labels.",
+        set: |draft, value| {
+            draft.lifetimes.config = (!value.is_empty()).then(|| value.into());
+            Ok(())
+        },
+        show: |draft| draft.lifetimes.config.iter().map(|path| path.display().to_string()).collect()),
     switch!(
         "push.lenient",
         Push,

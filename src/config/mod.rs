@@ -3,7 +3,6 @@
 //! What a setting does is not known here; whoever serves reads [`Config`].
 
 pub mod args;
-pub mod duration;
 pub mod flags;
 mod help;
 pub mod paths;
@@ -16,7 +15,9 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use crate::clock::UnixNanos;
+pub use crate::format::duration;
 use crate::limits;
+use crate::model::Lifetime;
 use flags::{Action, Draft, FLAGS, Kind, Role};
 pub use flags::{LogFormat, LogLevel, SyncMode};
 pub use paths::Paths;
@@ -47,6 +48,7 @@ pub struct Config {
     pub workers: usize,
     pub limits: Limits,
     pub plugins: Plugins,
+    pub lifetimes: Lifetimes,
     /// The file that configures TLS and who may ask.
     pub web_config: Option<PathBuf>,
     /// Where groups are kept across restarts, if anywhere.
@@ -72,6 +74,15 @@ impl Plugins {
     pub fn are_on(&self) -> bool {
         !self.dir.is_empty() || !self.config.is_empty()
     }
+}
+
+/// For how long groups live.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Lifetimes {
+    /// Where nothing more specific is said.
+    pub default: Lifetime,
+    /// The file with rules, if there is one.
+    pub config: Option<PathBuf>,
 }
 
 /// Where and how groups are kept across restarts.
@@ -270,6 +281,7 @@ impl Config {
             workers,
             limits: draft.limits,
             plugins: draft.plugins,
+            lifetimes: draft.lifetimes,
             web_config: (!draft.config_file.is_empty()).then(|| draft.config_file.into()),
             persistence: (!draft.persistence_file.is_empty()).then(|| Persistence {
                 path: draft.persistence_file.into(),

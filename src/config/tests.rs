@@ -107,6 +107,8 @@ fn values_are_shown_as_the_reference_shows_them() {
     assert_eq!(
         shown,
         [
+            "lifetime.config=",
+            "lifetime.default=0s",
             "log.format=logfmt",
             "log.level=debug",
             "persistence.file=",

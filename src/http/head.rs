@@ -153,6 +153,8 @@ pub struct Head<'h> {
     pub content_type: Option<&'h [u8]>,
     pub content_encoding: Option<&'h [u8]>,
     pub framing: Framing,
+    /// Whether a header says how a push is to be taken; see [`options`](super::options).
+    pub has_push_options: bool,
     /// The size of the request as the reference counts it, its body left out: target, method, version,
     /// and every header's name and value (of `Host` the value only).
     pub size_bytes: u64,
@@ -237,6 +239,7 @@ impl<'h> Head<'h> {
                 body: BodyLength::Known(0),
                 expect: Expect::Nothing,
             },
+            has_push_options: false,
             size_bytes: (raw_target.len() + method.len() + version.len()) as u64,
             headers,
             bytes,
@@ -278,6 +281,7 @@ impl<'h> Head<'h> {
                 12 if is("content-type") => {
                     self.content_type.get_or_insert(value);
                 }
+                13 if is("push-lifetime") => self.has_push_options = true,
                 14 if is("content-length") => {
                     let this = content_length(value).ok_or(HeadError::BAD_REQUEST)?;
                     if length.replace(this).is_some_and(|other| other != this) {

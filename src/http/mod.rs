@@ -18,6 +18,7 @@ pub mod hasher;
 pub mod head;
 mod input;
 pub mod listen;
+pub mod options;
 pub mod outbox;
 pub mod redirect;
 pub mod response;

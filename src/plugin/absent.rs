@@ -12,10 +12,10 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use crate::clock::Now;
-use crate::model::{Families, GroupingKey, Refusal, RequestFacts};
+use crate::model::{Families, GroupingKey, Lifetime, Refusal, RequestFacts};
 use crate::telemetry::PluginFigures;
 
-pub use door::{Cut, Load, Options, Passed, Push, StoreFacts};
+pub use door::{Cut, Dying, LastWord, Load, Options, Passed, Push, StoreFacts};
 
 /// Why there are no plugins.
 const ABSENT: &str = "this program was built without plugins (cargo feature `plugins`)";
@@ -65,9 +65,17 @@ impl Plugins {
     where
         P: FnOnce(&GroupingKey, Load<'_>) -> Result<(), Refusal>,
         G: Fn(&GroupingKey, &Families<'_>) -> StoreFacts,
-        S: FnOnce(&GroupingKey, &Families<'_>, Cut<'_>) -> Result<(), Refusal>,
+        S: FnOnce(&GroupingKey, &Families<'_>, Cut<'_>, Option<Lifetime>) -> Result<(), Refusal>,
         F: FnOnce(&GroupingKey),
     {
+        match self.0 {}
+    }
+
+    pub fn ask_at_the_end(&self) -> bool {
+        match self.0 {}
+    }
+
+    pub fn expire(&self, _: &Dying<'_>, _: Now) -> LastWord {
         match self.0 {}
     }
 

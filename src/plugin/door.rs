@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::clock::Now;
+use crate::clock::{Now, UnixNanos};
 use crate::model::template::Template;
-use crate::model::{Families, GroupingKey, NameRules, RequestFacts};
+use crate::model::{Families, GroupingKey, Lifetime, NameRules, RequestFacts};
 
 /// Where plugins come from and what binds them all.
 #[derive(Clone, Debug)]
@@ -55,10 +55,29 @@ pub struct Push<'p, P, G, S, F> {
     pub parse: P,
     /// Says what is stored where these families, as they came in, are to go.
     pub around: G,
-    /// Stores the families under the key.
+    /// Stores the families under the key, with the lifetime that plugins gave the group, if they did.
     pub store: S,
     /// Notes on the group of the key, if it exists, that the push failed.
     pub mark_failed: F,
+}
+
+/// A group whose lifetime has ended.
+#[derive(Clone, Copy, Debug)]
+pub struct Dying<'g> {
+    pub key: &'g GroupingKey,
+    pub series: usize,
+    /// Last accepted push; [`UnixNanos::NEVER`] if there was none.
+    pub last_push: UnixNanos,
+    pub lifetime: Lifetime,
+}
+
+/// What plugins make of a group's end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LastWord {
+    /// The longest lifetime that one of them gave it from now on.
+    pub extended: Option<Lifetime>,
+    /// Whether one of them failed.
+    pub failed: bool,
 }
 
 /// A push that was not refused.

@@ -4,8 +4,9 @@ use std::cell::{Cell, RefCell};
 
 use super::door::StoreFacts;
 use super::draft::Draft;
+use super::worker::About;
 use crate::clock::UnixNanos;
-use crate::model::{GroupingKey, NameRules, RequestFacts};
+use crate::model::{GroupingKey, Lifetime, NameRules, RequestFacts};
 
 /// The push on stage. Each worker has one; pushes follow each other on it.
 #[derive(Debug)]
@@ -17,6 +18,10 @@ pub struct Stage {
     /// Fetched for pushes that meet a plugin which asks.
     pub store: Cell<Option<StoreFacts>>,
     pub now: Cell<UnixNanos>,
+    /// The lifetime that plugins gave the group, if they did.
+    pub ttl: Cell<Option<Lifetime>>,
+    /// The group that is about to end, in `on_expire`.
+    pub dying: Cell<About>,
     /// The push's number in logs and answers.
     pub id: Cell<u64>,
     /// Whether nothing will be stored: a check or a test.
@@ -33,6 +38,8 @@ impl Stage {
             received: RefCell::new(GroupingKey::new("-", [])),
             store: Cell::new(None),
             now: Cell::new(UnixNanos::NEVER),
+            ttl: Cell::new(None),
+            dying: Cell::default(),
             id: Cell::new(0),
             dry: Cell::new(false),
             worker,

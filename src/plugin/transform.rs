@@ -8,6 +8,7 @@ use super::spec::Spec;
 use super::stage::Stage;
 use super::stats::{Run, bump};
 use super::vm::{Hook, Place, ResultField, Verdict, Vm, verdict};
+use crate::model::Lifetime;
 
 /// A verdict that ends the chain, if one was given.
 pub type Ended = Result<Option<Verdict>, Fault>;
@@ -54,6 +55,26 @@ pub fn request(vm: &Vm, stage: &Stage) -> Ended {
 pub fn commit(vm: &Vm, stage: &Stage) -> Ended {
     let matches = |selector: &Selector| selector.matches(&stage.draft.borrow().group_view());
     run(vm, Place::Commit, &vm.manifest.on_commit, matches, || (vm.push_handle(), None), false)
+}
+
+/// Asks `on_expire` about the group on stage, until one of its functions gives it more time.
+///
+/// # Errors
+///
+/// Whatever the script does wrong.
+pub fn expire(vm: &Vm, stage: &Stage) -> Result<Option<Lifetime>, Fault> {
+    for hook in &vm.manifest.on_expire {
+        let selector = hook.selector.as_ref();
+        if selector.is_some_and(|selector| !selector.matches(&stage.draft.borrow().group_view())) {
+            continue;
+        }
+        let returned = vm.call(Place::Expire, &hook.function, vm.dying_handle());
+        vm.end_hook();
+        if let Some(lifetime) = Vm::extended(&returned?)? {
+            return Ok(Some(lifetime));
+        }
+    }
+    Ok(None)
 }
 
 /// Tells `on_result` what became of the push; what it returns means nothing.

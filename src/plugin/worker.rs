@@ -3,6 +3,8 @@
 //! A push runs from beginning to end on the generation it began with; the next push looks whether a
 //! newer one was published.
 
+mod expire;
+
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -24,7 +26,9 @@ use super::transform::{self, Ended};
 use super::verdicts::{Outcome, Passed, reason_of, refused_by_fault, refused_by_plugin};
 use super::vm::{Health, ResultField, Verdict, Vm, one_line};
 use crate::clock::Now;
-use crate::model::{Families, GroupingKey, Reason, Refusal, RequestFacts};
+use crate::model::{Families, GroupingKey, Lifetime, Reason, Refusal, RequestFacts};
+
+pub(super) use expire::About;
 
 /// Pause before a machine that failed to load is tried again.
 const LOAD_RETRY: Duration = Duration::from_secs(1);
@@ -73,7 +77,7 @@ impl Plugins {
     where
         P: FnOnce(&GroupingKey, Load<'_>) -> Result<(), Refusal>,
         G: Fn(&GroupingKey, &Families<'_>) -> StoreFacts,
-        S: FnOnce(&GroupingKey, &Families<'_>, Cut<'_>) -> Result<(), Refusal>,
+        S: FnOnce(&GroupingKey, &Families<'_>, Cut<'_>, Option<Lifetime>) -> Result<(), Refusal>,
         F: FnOnce(&GroupingKey),
     {
         let mut worker = self.take_worker();
@@ -192,6 +196,7 @@ impl Worker {
         *stage.received.borrow_mut() = key.clone();
         stage.store.set(None);
         stage.now.set(now.wall);
+        stage.ttl.set(None);
         let draft = stage.draft.borrow();
         for slot in &mut self.slots {
             let selector = slot.planned.about.selector.as_ref();
@@ -208,7 +213,7 @@ impl Worker {
     where
         P: FnOnce(&GroupingKey, Load<'_>) -> Result<(), Refusal>,
         G: Fn(&GroupingKey, &Families<'_>) -> StoreFacts,
-        S: FnOnce(&GroupingKey, &Families<'_>, Cut<'_>) -> Result<(), Refusal>,
+        S: FnOnce(&GroupingKey, &Families<'_>, Cut<'_>, Option<Lifetime>) -> Result<(), Refusal>,
         F: FnOnce(&GroupingKey),
     {
         let chain = self.chain(push.key);
@@ -253,7 +258,7 @@ impl Worker {
                 let cut = |values: usize, first: &dyn Fn(u32) -> Option<u32>| {
                     draft.template(push.body, chain?, values, first)
                 };
-                let stored = (push.store)(&key, &families, &cut);
+                let stored = (push.store)(&key, &families, &cut, self.stage.ttl.get());
                 self.spare = families.recycle();
                 passed.stored = stored.is_ok();
                 stored
@@ -305,6 +310,7 @@ impl Worker {
                 self.stage.draft.borrow().save(&mut self.snapshot);
             }
             let dropped = self.stage.draft.borrow().dropped();
+            let ttl = self.stage.ttl.get();
             let ended = slot.guarded(&self.stage, &self.generation, &mut run);
             let counts = &slot.planned.spec.shared.counts;
             match ended {
@@ -332,6 +338,7 @@ impl Worker {
                     counts.count_skip(reason_of(&fault));
                     let mut draft = self.stage.draft.borrow_mut();
                     draft.restore(&self.snapshot);
+                    self.stage.ttl.set(ttl);
                     if let Some((before, after)) = slot.undo_group.take().zip(slot.group_after.take()) {
                         draft.undo_group(&before, &after);
                     }

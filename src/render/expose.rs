@@ -267,6 +267,9 @@ impl Index {
         if kind == MetricType::Gauge && name == times::PUSH_FAILURE_TIME {
             return Some(times::PUSH_FAILURE_TIME_HELP);
         }
+        if kind == MetricType::Gauge && name == times::OVERDUE {
+            return Some(times::OVERDUE_HELP);
+        }
         fragments.iter().find_map(|fragment| {
             let (_, block, family) = self.family_of(fragment);
             block.shape.help(family)
@@ -287,9 +290,13 @@ impl Index {
         let source = |fragment: &Fragment| {
             if fragment.block == TIME {
                 let Record { group, state, .. } = self.record(fragment.group);
-                let time = if name == times::PUSH_TIME { state.push_time } else { state.failure_time };
+                let value = match name {
+                    times::PUSH_TIME => state.push_time.seconds(),
+                    times::OVERDUE => f64::from(u8::from(state.life.is_overdue())),
+                    _ => state.failure_time.seconds(),
+                };
                 black_box(group.key_text.all().as_bytes().first().copied());
-                return Source::Time(group, time.seconds());
+                return Source::Time(group, value);
             }
             let (record, block, family) = self.family_of(fragment);
             black_box(block.values.get(block.shape.values_of(family).start).copied());

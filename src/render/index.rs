@@ -3,8 +3,8 @@
 //!
 //! # Invariants
 //!
-//! 1. A group has exactly one fragment for each visible family of its recorded state, and one for each
-//!    of the two push time families.
+//! 1. A group has exactly one fragment for each visible family of its recorded state, one for each of the
+//!    two push time families, and one for the overdue family if its state is flagged at its end.
 //! 2. A segment's kept bytes show the recorded states.
 //! 3. Of the families of one name but different types (only where pushes are not checked) the one that
 //!    came first is shown.
@@ -21,12 +21,13 @@ use crate::store::group::{Group, GroupState};
 use crate::store::series_id;
 use crate::store::times;
 
-/// [`Fragment::block`] of a line of one of the two push time families.
+/// [`Fragment::block`] of a line that a field of the state makes, not a stored family.
 pub(super) const TIME: u32 = u32::MAX;
 
-/// Numbers of the push time families, which are entered first and never removed.
+/// Numbers of the families that fields of states make, which are entered first and never removed.
 pub(super) const PUSH_TIME: u32 = 0;
 pub(super) const FAILURE_TIME: u32 = 1;
+pub(super) const OVERDUE: u32 = 2;
 
 /// A family's place in the order, and its number.
 type Order = BTreeMap<(Box<str>, MetricType), u32>;
@@ -82,6 +83,8 @@ pub struct Index {
     changed: Vec<u32>,
     /// Groups whose fragments stand among those that change often.
     hot: Vec<u32>,
+    /// Where groups that are flagged at their end say whether that has come.
+    overdue: HashMap<u32, Place>,
 }
 
 /// What an update changed.
@@ -107,9 +110,11 @@ impl Index {
             round: 0,
             changed: Vec::new(),
             hot: Vec::new(),
+            overdue: HashMap::new(),
         };
         assert_eq!(index.family(times::PUSH_TIME, MetricType::Gauge), PUSH_TIME);
         assert_eq!(index.family(times::PUSH_FAILURE_TIME, MetricType::Gauge), FAILURE_TIME);
+        assert_eq!(index.family(times::OVERDUE, MetricType::Gauge), OVERDUE);
         index
     }
 
@@ -166,9 +171,7 @@ impl Index {
             }
         };
         self.numbers.insert(Arc::as_ptr(group) as usize, number);
-        let bytes = (64 + group.key_text.all().len()) as u32;
-        let exotic = !group.key.labels().all(|(name, _)| crate::model::names::is_legacy_metric_name(name));
-        let fragment = Fragment { group: number, block: TIME, family: 0, bytes, exotic };
+        let fragment = field_fragment(number, group);
         let places = vec![self.add(PUSH_TIME, fragment, false), self.add(FAILURE_TIME, fragment, false)];
         self.groups[number as usize].as_mut().expect("just entered").places = places;
         self.reshape(number, state);
@@ -208,11 +211,33 @@ impl Index {
                 touched.push(*place);
             }
         }
+        let was_overdue = old.life.is_overdue();
         if record.heat.change(self.round) {
             self.changed.push(number);
         }
         for place in touched {
             self.segment(place).touch();
+        }
+        self.show_overdue(number, was_overdue);
+    }
+
+    /// Brings the overdue family up to what the group's recorded state says, which it did before.
+    fn show_overdue(&mut self, number: u32, was_overdue: bool) {
+        let life = self.record(number).state.life;
+        let place = self.overdue.get(&number).copied();
+        match (place, life.is_flagged()) {
+            (None, false) => {}
+            (Some(_), true) if life.is_overdue() == was_overdue => {}
+            (Some(place), true) => self.segment(place).touch(),
+            (None, true) => {
+                let fragment = field_fragment(number, &self.record(number).group);
+                let place = self.add(OVERDUE, fragment, false);
+                self.overdue.insert(number, place);
+            }
+            (Some(place), false) => {
+                self.take_out(place, number);
+                self.overdue.remove(&number);
+            }
         }
     }
 
@@ -291,12 +316,14 @@ impl Index {
                 record.places.push(place);
             }
         }
+        let was_overdue = record.state.life.is_overdue();
         record.state = state;
         self.own(number, &record);
         self.groups[number as usize] = Some(record);
         for place in old.into_values() {
             self.take_out(place, number);
         }
+        self.show_overdue(number, was_overdue);
     }
 
     /// Gives up the group's series, so that hidden rivals come to the fore.
@@ -385,7 +412,7 @@ impl Index {
             index.open[usize::from(segment.hot)].push(place.segment);
         }
         index.fragments -= 1;
-        if index.fragments == 0 && place.family > FAILURE_TIME {
+        if index.fragments == 0 && place.family > OVERDUE {
             let gone = self.families[place.family as usize].take().expect("looked at above");
             self.order.remove(&(gone.name, gone.kind));
             self.free_families.push(place.family);
@@ -415,6 +442,13 @@ impl Index {
         let families = self.families.iter().flatten();
         families.flat_map(|family| &family.segments).map(Segment::kept_bytes).sum()
     }
+}
+
+/// The fragment of a line that a field of the group's state makes.
+fn field_fragment(number: u32, group: &Group) -> Fragment {
+    let bytes = (64 + group.key_text.all().len()) as u32;
+    let exotic = !group.key.labels().all(|(name, _)| crate::model::names::is_legacy_metric_name(name));
+    Fragment { group: number, block: TIME, family: 0, bytes, exotic }
 }
 
 /// The identity of each series that a record holds, with its family's name.

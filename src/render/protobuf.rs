@@ -136,11 +136,11 @@ pub fn write_fragment(
     }
 }
 
-/// Writes the series of one of the two push time families.
-pub fn write_time(writer: &mut Writer, group: &Group, seconds: f64, escaping: Escaping) {
+/// Writes the series of a family that a field of the group's state makes.
+pub fn write_field(writer: &mut Writer, group: &Group, value: f64, escaping: Escaping) {
     let run = if group.key.get("instance").is_some() { "" } else { "instance=\"\"," };
     write_labels(writer, run, group, Some(escaping));
-    writer.plain(MetricType::Gauge, seconds);
+    writer.plain(MetricType::Gauge, value);
 }
 
 /// Writes the labels of a run and of the group, sorted by their unescaped names. `escaping` is set if

@@ -185,8 +185,8 @@ fn end_line(out: &mut Vec<u8>, value: f64) {
     out.push(b'\n');
 }
 
-/// Writes the line of one of the two push time families.
-pub fn write_time(out: &mut Vec<u8>, name: &str, group: &Group, seconds: f64, escaping: Escaping) {
+/// Writes the line of a family that a field of the group's state makes.
+pub fn write_field(out: &mut Vec<u8>, name: &str, group: &Group, value: f64, escaping: Escaping) {
     out.extend_from_slice(name.as_bytes());
     out.push(b'{');
     let key = &group.key;
@@ -200,5 +200,5 @@ pub fn write_time(out: &mut Vec<u8>, name: &str, group: &Group, seconds: f64, es
         out.extend_from_slice(run.as_bytes());
         out.extend_from_slice(group.key_text.slice(before, all).as_bytes());
     }
-    end_line(out, seconds);
+    end_line(out, value);
 }

@@ -207,7 +207,7 @@ impl Thread<'_> {
             self.figures.set_behind(changed);
             if !self.keeper.is_whole() {
                 self.recover();
-            } else if self.is_due(asked, changed) {
+            } else if self.is_due(asked, changed) || self.keeper.owes_time(false) {
                 self.commit();
             } else {
                 thread::park_timeout(self.pause());
@@ -244,7 +244,7 @@ impl Thread<'_> {
     fn commit(&mut self) {
         let begun = Instant::now();
         let batch = self.shared.acks.begin();
-        match self.keeper.commit(self.promise != Promise::Nothing) {
+        match self.keeper.commit(self.promise != Promise::Nothing, false) {
             Ok(commit) => {
                 self.synced_at = Instant::now();
                 if commit.groups > 0 {
@@ -294,7 +294,7 @@ impl Thread<'_> {
         }
         let batch = self.shared.acks.begin();
         let outcome = match self.keeper.is_whole() {
-            true => self.keeper.commit(true).and_then(|_| self.keeper.sync()),
+            true => self.keeper.commit(true, true).and_then(|_| self.keeper.sync()),
             false => Err(DatabaseError::Damage(self.shared.fault())),
         };
         match outcome {

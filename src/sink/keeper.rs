@@ -17,6 +17,7 @@ use super::database::{Batch, Database, DatabaseError, Tag};
 use super::folder::{Current, Folder};
 use super::records::{self, Summary};
 use super::restore::Outcome;
+use crate::clock::Now;
 use crate::limits;
 use crate::model::GroupingKey;
 use crate::store::Store;
@@ -44,6 +45,8 @@ pub struct Keeper {
     database: Option<Database>,
     written: HashMap<Arc<GroupingKey>, Written>,
     summary: Summary,
+    /// When the last batch was written.
+    marked_at: Now,
 }
 
 /// What a commit wrote.
@@ -92,7 +95,8 @@ impl Keeper {
             database.put(&mut batch, Tag::Summary, b"", summary.record(b""));
             database.commit(batch, true)?;
         }
-        Ok(Keeper { store, folder, name, database: Some(database), written, summary })
+        let marked_at = store.now();
+        Ok(Keeper { store, folder, name, database: Some(database), written, summary, marked_at })
     }
 
     /// Follows `store` in a fresh database, written from memory, and keeps the one called `name` aside.
@@ -109,6 +113,7 @@ impl Keeper {
     ) -> Result<(Keeper, PathBuf), DatabaseError> {
         let fresh = folder.next_name()?;
         let mut keeper = Keeper {
+            marked_at: store.now(),
             store,
             folder,
             name: fresh.clone(),
@@ -130,18 +135,25 @@ impl Keeper {
         &self.store
     }
 
-    /// Writes what changed, if anything did, and waits for the disk if `synced`.
+    /// Whether the time should be written down although nothing changed: after a restart groups live on from
+    /// the last batch.
+    pub fn owes_time(&self, stopping: bool) -> bool {
+        let since = || self.store.now().monotonic.saturating_duration_since(self.marked_at.monotonic);
+        self.store.has_lifetimes() && (stopping || since() >= limits::TIME_RECORD_INTERVAL)
+    }
+
+    /// Writes what changed, if anything did or the time is to be written, and waits for the disk if `synced`.
     ///
     /// # Errors
     ///
     /// What was written may be on the disk or not, and the database takes nothing more: go on with
     /// [`start_anew`](Keeper::start_anew).
-    pub fn commit(&mut self, synced: bool) -> Result<Commit, DatabaseError> {
+    pub fn commit(&mut self, synced: bool, stopping: bool) -> Result<Commit, DatabaseError> {
         let Some(database) = self.database.take() else {
             return Err(DatabaseError::Damage("the database was given up".to_owned()));
         };
         let changes = self.collect();
-        if changes.is_empty() {
+        if changes.is_empty() && !self.owes_time(stopping) {
             self.database = Some(database);
             return Ok(Commit::default());
         }
@@ -248,6 +260,7 @@ impl Keeper {
     ) -> Result<Commit, DatabaseError> {
         let mut batch = database.batch();
         self.summary.sequence += 1;
+        self.mark_time();
         let groups = changes.len();
         for (key, state) in changes {
             match state {
@@ -259,6 +272,15 @@ impl Keeper {
         let bytes = batch.bytes;
         database.commit(batch, synced)?;
         Ok(Commit { groups, bytes })
+    }
+
+    /// Writes down what time it is, where that matters.
+    fn mark_time(&mut self) {
+        if self.store.has_lifetimes() || self.summary.time.is_some() {
+            let now = self.store.now();
+            self.summary.time = Some((self.store.running_at(now), now.wall));
+            self.marked_at = now;
+        }
     }
 
     fn put(&mut self, database: &Database, batch: &mut Batch, key: Arc<GroupingKey>, state: &GroupState) {

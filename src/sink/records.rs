@@ -20,27 +20,41 @@
 //! values record   version u8
 //!                 sequence u64, checksum u32 of the shape record
 //!                 push time u64, failure time u64   (nanoseconds since 1970)
+//!                 from version 2: lifetime u64      (milliseconds; 0: for ever)
+//!                                 flags u8          (1: flagged at its end, 2: overdue)
+//!                                 due u64           (nanoseconds of running time)
 //!                 blocks varint, each:
 //!                     pushed at u64
 //!                     values varint, each: u64
 //!                     details varint, each: first value varint, length varint, bytes
 //!                 checksum u32
 //!
-//! summary record  version u8, sequence u64, groups u64, digest u64, checksum u32
+//! summary record  version u8, sequence u64, groups u64, digest u64
+//!                 from version 2: running time u64 and what the wall clock said then u64   (nanoseconds)
+//!                 checksum u32
 //! ```
+//!
+//! Records of version 2 are written only where lifetimes are used. Running time is
+//! [`Running`](crate::clock::Running).
 //!
 //! The checksum is the CRC-32 of the grouping key and of all bytes of the record before it, so that a
 //! record that ends up under another key is found out too. Families that a later push hid are left out.
 //! The digest of the summary record is the wrapping sum of [`digest`] over all groups: with it, a record
 //! that is missing or older than it should be is found out.
 
-use crate::clock::UnixNanos;
-use crate::model::{Families, Family, GroupingKey, Label, MetricType, Number, Part, Series, Span};
+use crate::clock::{Running, UnixNanos};
+use crate::model::{
+    AtEnd, Families, Family, GroupingKey, Label, Lifetime, MetricType, Number, Part, Series, Span, Term,
+};
 use crate::store::group::{Details, GroupState, Held};
+use crate::store::life::Life;
 use crate::store::shape::{FamilyShape, run_labels};
 
-/// The version that is written, and the only one that is read.
+/// The version of records that know nothing of lifetimes.
 pub const VERSION: u8 = 1;
+
+/// The version of those that do, and the newest that is read.
+pub const VERSION_NEWEST: u8 = 2;
 
 /// Between the pieces of a grouping key.
 const SEPARATOR: u8 = 0xff;
@@ -48,6 +62,8 @@ const SEPARATOR: u8 = 0xff;
 const HAS_HELP: u8 = 1;
 const HAS_UNIT: u8 = 2;
 const FLOAT_COUNTS: u8 = 1;
+const FLAG: u8 = 1;
+const OVERDUE: u8 = 2;
 
 /// Why a record cannot be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -56,7 +72,7 @@ pub enum BadRecord {
     Cut,
     #[error("a record's checksum does not match")]
     Checksum,
-    #[error("a record is of version {0}, and this version of floodway reads version {VERSION} only")]
+    #[error("a record is of version {0}, and this version of floodway does not know that")]
     Version(u8),
     #[error("a record makes no sense: {0}")]
     Nonsense(&'static str),
@@ -120,17 +136,18 @@ fn checksum(body: &[u8], key: &[u8]) -> u32 {
     hasher.finalize()
 }
 
-/// Checks the frame of a record; what is left to read of it.
-fn open<'r>(record: &'r [u8], key: &[u8]) -> Result<Reader<'r>, BadRecord> {
+/// Checks the frame of a record of which versions up to `newest` are known; its version, and what is left
+/// to read of it.
+fn open<'r>(record: &'r [u8], key: &[u8], newest: u8) -> Result<(u8, Reader<'r>), BadRecord> {
     let (body, stored) = record.split_last_chunk().ok_or(BadRecord::Cut)?;
     let (version, rest) = body.split_first().ok_or(BadRecord::Cut)?;
     if checksum(body, key) != u32::from_le_bytes(*stored) {
         return Err(BadRecord::Checksum);
     }
-    if *version != VERSION {
+    if !(VERSION..=newest).contains(version) {
         return Err(BadRecord::Version(*version));
     }
-    Ok(Reader(rest))
+    Ok((*version, Reader(rest)))
 }
 
 /// The visible families of a block in the order in which the body brought them, which is the order of
@@ -178,17 +195,34 @@ pub fn shape_record(state: &GroupState, key: &[u8]) -> Vec<u8> {
 pub fn values_record(state: &GroupState, key: &[u8], sequence: u64, shape_checksum: u32) -> Vec<u8> {
     let values: usize = state.blocks.iter().map(|held| held.block.values.len()).sum();
     let mut out = Vec::with_capacity(64 + 8 * values);
-    out.push(VERSION);
+    out.push(if state.life.term().is_some() { VERSION_NEWEST } else { VERSION });
     out.extend_from_slice(&sequence.to_le_bytes());
     out.extend_from_slice(&shape_checksum.to_le_bytes());
     out.extend_from_slice(&state.push_time.0.to_le_bytes());
     out.extend_from_slice(&state.failure_time.0.to_le_bytes());
+    push_life(&mut out, state.life);
     push_varint(&mut out, state.blocks.len());
     for held in &state.blocks {
         out.extend_from_slice(&held.block.pushed_at.0.to_le_bytes());
         push_values(&mut out, held);
     }
     finish(out, key)
+}
+
+fn push_life(out: &mut Vec<u8>, life: Life) {
+    let Some(term) = life.term() else { return };
+    let flag = if term.action == AtEnd::Flag { FLAG } else { 0 };
+    out.extend_from_slice(&term.lifetime.millis().to_le_bytes());
+    out.push(flag | if life.is_overdue() { OVERDUE } else { 0 });
+    out.extend_from_slice(&life.due().unwrap_or_default().0.to_le_bytes());
+}
+
+fn read_life(reader: &mut Reader<'_>) -> Result<Life, BadRecord> {
+    let lifetime = Lifetime::from_millis(reader.u64()?).ok_or(BadRecord::Nonsense("a lifetime"))?;
+    let flags = reader.byte()?;
+    let due = Running(reader.u64()?);
+    let action = if flags & FLAG != 0 { AtEnd::Flag } else { AtEnd::Remove };
+    Ok(Life::restored(Term { lifetime, action }, due, flags & OVERDUE != 0))
 }
 
 fn push_values(out: &mut Vec<u8>, held: &Held) {
@@ -226,7 +260,7 @@ fn push_values(out: &mut Vec<u8>, held: &Held) {
 ///
 /// The record is damaged, or of a version that is not known here.
 pub fn read_shape<'r>(record: &'r [u8], key: &[u8]) -> Result<Vec<Families<'r>>, BadRecord> {
-    let mut reader = open(record, key)?;
+    let (_, mut reader) = open(record, key, VERSION)?;
     let blocks = reader.count(1)?;
     let blocks = (0..blocks).map(|_| read_families(&mut reader)).collect::<Result<Vec<_>, _>>()?;
     reader.end()?;
@@ -285,6 +319,7 @@ pub struct Values {
     pub shape_checksum: u32,
     pub push_time: UnixNanos,
     pub failure_time: UnixNanos,
+    pub life: Life,
     /// In the order of the shape record's blocks.
     pub blocks: Vec<BlockValues>,
 }
@@ -302,10 +337,11 @@ pub struct BlockValues {
 ///
 /// The record is damaged, or of a version that is not known here.
 pub fn read_values(record: &[u8], key: &[u8]) -> Result<Values, BadRecord> {
-    let mut reader = open(record, key)?;
+    let (version, mut reader) = open(record, key, VERSION_NEWEST)?;
     let sequence = reader.u64()?;
     let shape_checksum = reader.u32()?;
     let (push_time, failure_time) = (UnixNanos(reader.u64()?), UnixNanos(reader.u64()?));
+    let life = if version == VERSION { Life::default() } else { read_life(&mut reader)? };
     let mut blocks = Vec::new();
     for _ in 0..reader.count(10)? {
         let pushed_at = UnixNanos(reader.u64()?);
@@ -321,7 +357,7 @@ pub fn read_values(record: &[u8], key: &[u8]) -> Result<Values, BadRecord> {
         blocks.push(BlockValues { pushed_at, values, details });
     }
     reader.end()?;
-    Ok(Values { sequence, shape_checksum, push_time, failure_time, blocks })
+    Ok(Values { sequence, shape_checksum, push_time, failure_time, life, blocks })
 }
 
 /// What all groups come to.
@@ -332,15 +368,17 @@ pub struct Summary {
     pub groups: u64,
     /// The wrapping sum of the groups' [`digest`]s.
     pub digest: u64,
+    /// The running time of the last batch, and what the wall clock said then; where lifetimes are used.
+    pub time: Option<(Running, UnixNanos)>,
 }
 
 impl Summary {
     /// The summary record, which is kept under `key`.
     pub fn record(&self, key: &[u8]) -> Vec<u8> {
-        let mut out = vec![VERSION];
-        [self.sequence, self.groups, self.digest]
-            .iter()
-            .for_each(|n| out.extend_from_slice(&n.to_le_bytes()));
+        let mut out = vec![if self.time.is_some() { VERSION_NEWEST } else { VERSION }];
+        let time = self.time.iter().flat_map(|(running, wall)| [running.0, wall.0]);
+        let all = [self.sequence, self.groups, self.digest].into_iter().chain(time);
+        all.for_each(|n| out.extend_from_slice(&n.to_le_bytes()));
         finish(out, key)
     }
 
@@ -350,8 +388,13 @@ impl Summary {
     ///
     /// The record is damaged, or of a version that is not known here.
     pub fn read(record: &[u8], key: &[u8]) -> Result<Summary, BadRecord> {
-        let mut reader = open(record, key)?;
-        let summary = Summary { sequence: reader.u64()?, groups: reader.u64()?, digest: reader.u64()? };
+        let (version, mut reader) = open(record, key, VERSION_NEWEST)?;
+        let (sequence, groups, digest) = (reader.u64()?, reader.u64()?, reader.u64()?);
+        let time = match version {
+            VERSION => None,
+            _ => Some((Running(reader.u64()?), UnixNanos(reader.u64()?))),
+        };
+        let summary = Summary { sequence, groups, digest, time };
         reader.end()?;
         Ok(summary)
     }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::records::{self, BadRecord, BlockValues, Summary, Values};
+use crate::clock::{Running, UnixNanos};
 use crate::model::GroupingKey;
 use crate::store::Store;
 use crate::store::group::{Block, Group};
@@ -139,7 +140,7 @@ impl<'s> Reader<'s> {
     ///
     /// It is damaged, or does not belong to the shape.
     pub fn values(&mut self, key: &[u8], record: &[u8]) -> Result<(), Damage> {
-        let Values { sequence, shape_checksum, push_time, failure_time, blocks } =
+        let Values { sequence, shape_checksum, push_time, failure_time, life, blocks } =
             records::read_values(record, key).map_err(|fault| damaged(key, fault))?;
         let unpaired = || Damage::Unpaired(shown(key));
         let shapes = self.shapes.remove(key).ok_or_else(unpaired)?;
@@ -157,7 +158,7 @@ impl<'s> Reader<'s> {
             details: block.details,
             pushed_at: block.pushed_at,
         });
-        let kept = Kept { key: shapes.key, blocks: blocks.collect(), push_time, failure_time };
+        let kept = Kept { key: shapes.key, blocks: blocks.collect(), push_time, failure_time, life };
         let values_checksum = records::checksum_of(record);
         self.digest = self.digest.wrapping_add(records::digest(shape_checksum, values_checksum));
         self.read.push((key.to_vec(), Read { kept, sequence, shape_checksum, values_checksum }));
@@ -182,15 +183,23 @@ impl<'s> Reader<'s> {
         Ok(summary)
     }
 
-    /// Puts everything that was read into the store.
-    pub fn finish(mut self) -> Outcome {
+    /// Puts everything that was read into the store, whose groups live on from the `time` of the summary.
+    pub fn finish(mut self, time: Option<(Running, UnixNanos)>) -> Outcome {
+        if let Some((running, wall)) = time {
+            self.store.resume(running, wall);
+        }
+        let now = self.store.running_at(self.store.now());
         self.read.sort_by_key(|(_, read)| std::cmp::Reverse(read.sequence));
         let mut outcome = Outcome::default();
         self.progress.groups = 0;
         for (key, read) in self.read {
             self.progress.step();
             let group = read.kept.key.clone();
-            match self.store.restore(read.kept) {
+            // Without the time nobody knows where the ends are: no group lives longer than it may.
+            let life = read.kept.life;
+            let life = if time.is_some() { life } else { life.no_later_than(now) };
+            let kept = Kept { life, ..read.kept };
+            match self.store.restore(kept) {
                 Ok(group) => outcome.restored.push(Restored {
                     group,
                     shape_checksum: read.shape_checksum,

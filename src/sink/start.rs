@@ -186,7 +186,8 @@ fn restore(store: &Store, path: &Path) -> Result<Restored, Fault> {
             Ok::<_, Fault>(())
         })?;
         let summary = reader.check(summary)?;
-        Ok((database, reader.finish(), summary))
+        let time = summary.time;
+        Ok((database, reader.finish(time), summary))
     })
 }
 
@@ -255,6 +256,7 @@ fn salvage(store: &Arc<Store>, folder: Folder, name: String) -> Result<Keeper, F
 /// Puts into the store what can be read, however little it is.
 fn read_leniently(store: &Store, path: &Path, faults: &mut usize) -> Outcome {
     let mut reader = Reader::new(store);
+    let mut time = None;
     let read = catching(|| {
         for (journal, _) in journals(path)? {
             let bytes = fs::read(&journal)?;
@@ -275,13 +277,20 @@ fn read_leniently(store: &Store, path: &Path, faults: &mut usize) -> Outcome {
         database.each(Tag::Values, |key, record| {
             reader.values(key, record).unwrap_or_else(&mut tell);
             Ok::<_, Fault>(())
+        })?;
+        database.each(Tag::Summary, |key, record| {
+            match Summary::read(record, key) {
+                Ok(summary) => time = summary.time,
+                Err(fault) => tell(Damage::Summary(fault)),
+            }
+            Ok::<_, Fault>(())
         })
     });
     if let Err(fault) = read {
         *faults += 1;
         tracing::error!(err = %fault, "the rest cannot be read");
     }
-    reader.finish()
+    reader.finish(time)
 }
 
 fn copy_folder(from: &Path, to: &Path) -> io::Result<()> {

@@ -18,6 +18,7 @@ use std::sync::Arc;
 use super::build::{self, DROPPED, Fault};
 use super::consistency::{self, Conflict, Plan};
 use super::group::{Block, Details, Group, GroupState};
+use super::life::{Life, Stamp};
 use super::published::{Next, Sealed};
 use super::usage::{self, Growth};
 use super::{Mode, Store};
@@ -61,7 +62,7 @@ enum Short {
 impl Store {
     /// Takes a text body that differs from the group's last one in values alone, without parsing it;
     /// false if it does not.
-    pub fn push_known(&self, mode: Mode, key: &GroupingKey, body: &[u8], now: UnixNanos) -> bool {
+    pub fn push_known(&self, mode: Mode, key: &GroupingKey, body: &[u8], now: impl Into<Stamp>) -> bool {
         self.push_known_from(0, mode, key, body, now)
     }
 
@@ -73,8 +74,9 @@ impl Store {
         mode: Mode,
         key: &GroupingKey,
         body: &[u8],
-        now: UnixNanos,
+        now: impl Into<Stamp>,
     ) -> bool {
+        let now = now.into();
         let Some(group) = self.get(key) else { return false };
         let known = group.state.read(|state, _| state.blocks.clone());
         if mode == Mode::ReplaceGroup && known.len() != 1 {
@@ -88,10 +90,10 @@ impl Store {
                 template: Some(template.clone()),
                 values,
                 details: Details::default(),
-                pushed_at: now,
+                pushed_at: now.at,
             }))
         });
-        block.is_some_and(|block| matches!(self.publish_same_shape(&group, mode, &block), Ok(Short::Done)))
+        block.is_some_and(|block| matches!(self.publish_same_shape(&group, mode, &block, now), Ok(Short::Done)))
     }
 
     /// Applies a push. `body` is the text it was parsed from, if it was text.
@@ -107,7 +109,7 @@ impl Store {
         key: &GroupingKey,
         families: &Families<'_>,
         body: Option<&[u8]>,
-        now: UnixNanos,
+        now: impl Into<Stamp>,
     ) -> Result<(), Refusal> {
         self.push_cut(mode, key, families, now, |values, first| {
             body.and_then(|body| Template::cut(body, families, values, first))
@@ -126,15 +128,16 @@ impl Store {
         mode: Mode,
         key: &GroupingKey,
         families: &Families<'_>,
-        now: UnixNanos,
+        now: impl Into<Stamp>,
         cut: impl FnOnce(usize, &dyn Fn(u32) -> Option<u32>) -> Option<Template>,
     ) -> Result<(), Refusal> {
         build::check_key(key, &self.usage.limits().push)?;
+        let now = now.into();
         if families.timestamped {
             self.stamp_failure(key, now);
             return Err(refusal(TIMESTAMPED));
         }
-        let block = match self.block_cut(&self.usage.limits().push, key, families, now, cut) {
+        let block = match self.block_cut(&self.usage.limits().push, key, families, now.at, cut) {
             Ok(block) => Arc::new(block),
             Err(Fault::Stamped(text)) => {
                 self.stamp_failure(key, now);
@@ -146,7 +149,7 @@ impl Store {
         loop {
             let group = self.get(key);
             if let Some(group) = &group {
-                match self.publish_same_shape(group, mode, &block) {
+                match self.publish_same_shape(group, mode, &block, now) {
                     Ok(Short::Done) => return Ok(()),
                     Ok(Short::OtherShape) => {}
                     Ok(Short::Full(refusal)) => return Err(refusal),
@@ -220,9 +223,10 @@ impl Store {
         group: &Arc<Group>,
         mode: Mode,
         block: &Arc<Block>,
+        now: Stamp,
     ) -> Result<Short, Sealed> {
         let (short, replaced) = group.state.update(|state| {
-            let next = next_state(state, mode, block);
+            let next = next_state(state, mode, block, now);
             if !next.same_shape(state) {
                 return Next::Keep((Short::OtherShape, None));
             }
@@ -238,6 +242,7 @@ impl Store {
             self.usage.swapped(&old, block);
         }
         if matches!(short, Short::Done) {
+            self.alarms.set(group, now.life);
             self.note(group);
         }
         Ok(short)
@@ -249,7 +254,7 @@ impl Store {
         key: &GroupingKey,
         group: Option<&Arc<Group>>,
         block: &Arc<Block>,
-        now: UnixNanos,
+        now: Stamp,
         room: Room,
     ) -> Result<Attempt, Refusal> {
         let creates = group.is_none();
@@ -268,7 +273,7 @@ impl Store {
             },
         };
         let sets = self.name_sets.snapshot();
-        let new = next_state(&old, mode, block);
+        let new = next_state(&old, mode, block, now);
         let plan = Plan::new(key, &block.shape, &old, &new, creates, &sets);
         let mut claimed = self.claims.take(&plan.wanted());
         if self.name_sets.version() != sets.version || !self.is_as_planned(key, group, &old) {
@@ -285,7 +290,7 @@ impl Store {
                 let reserved = self.usage.reserve(key.job(), planned, always)?;
                 // Values may have changed since the plan.
                 let published = group.state.update(|state| {
-                    let next = next_state(state, mode, block);
+                    let next = next_state(state, mode, block, now);
                     Next::Publish(next.clone(), (state.clone(), next))
                 });
                 debug_assert!(published.is_ok(), "only the holder of the key's claim seals");
@@ -293,6 +298,7 @@ impl Store {
                     reserved.settle(Growth::done(key, Some(&old), &new));
                 }
                 plan.book(&mut claimed);
+                self.alarms.set(group, now.life);
                 self.note(group);
                 Ok(Attempt::Done)
             }
@@ -305,7 +311,7 @@ impl Store {
                 Ok(Attempt::Done)
             }
             (Err(Conflict::Families(text)), Some(group)) => {
-                let _ = self.stamp(group, now);
+                let _ = self.stamp(group, now.at);
                 Ok(Attempt::Refused(Conflict::Families(text)))
             }
             (Err(Conflict::Families(text)), None) => {
@@ -331,11 +337,12 @@ impl Store {
 
     /// Records that a push to `key` was refused, creating the group if it does not exist, as the
     /// reference does. Left out where the new group's push times would be another group's, or a limit
-    /// leaves it no room.
-    pub fn stamp_failure(&self, key: &GroupingKey, now: UnixNanos) {
+    /// leaves it no room. Only a group that this creates is given a life.
+    pub fn stamp_failure(&self, key: &GroupingKey, now: impl Into<Stamp>) {
+        let now = now.into();
         loop {
             if let Some(group) = self.get(key) {
-                match self.stamp(&group, now) {
+                match self.stamp(&group, now.at) {
                     Ok(()) => return,
                     Err(Sealed) => self.forget(&group),
                 }
@@ -380,28 +387,62 @@ impl Store {
     pub fn delete(&self, key: &GroupingKey) -> bool {
         loop {
             let Some(group) = self.get(key) else { return false };
-            let Some(state) = group.load() else {
-                self.forget(&group);
-                continue;
-            };
-            let mut wanted = super::claims::Wanted::default();
-            wanted.key(group.key_hash);
+            if self.end_if(&group, |_| true) {
+                return true;
+            }
+            // Somebody else did; there may be a new one.
+            self.forget(&group);
+        }
+    }
+
+    /// Ends a group whose lifetime did, unless it was pushed since it was `judged`.
+    pub fn expire(&self, group: &Arc<Group>, judged: &GroupState) -> bool {
+        self.end_if(group, |state| state.is_of_same_push(judged))
+    }
+
+    /// Gives a group another life, unless it was pushed since it was `judged`.
+    pub fn outlive(&self, group: &Arc<Group>, judged: &GroupState, life: Life) -> bool {
+        let published = group.state.update(|state| {
+            if !state.is_of_same_push(judged) {
+                return Next::Keep(false);
+            }
+            Next::Publish(GroupState { life, ..state.clone() }, true)
+        });
+        let published = published == Ok(true);
+        if published {
+            self.alarms.set(group, life);
+            self.note(group);
+        }
+        published
+    }
+
+    /// Deletes exactly this group if `wanted` likes the state that it has at the end; true if it did.
+    fn end_if(&self, group: &Arc<Group>, wanted: impl Fn(&GroupState) -> bool) -> bool {
+        let key = &group.key;
+        loop {
+            let Some(state) = group.load() else { return false };
+            if !wanted(&state) {
+                return false;
+            }
+            let mut claims = super::claims::Wanted::default();
+            claims.key(group.key_hash);
             for (held, _, family) in state.families() {
-                wanted.name(held.block.shape.name(family));
+                claims.name(held.block.shape.name(family));
             }
-            let mut claimed = self.claims.take(&wanted);
-            if !self.is_as_planned(key, Some(&group), &state) {
+            let mut claimed = self.claims.take(&claims);
+            if !self.is_as_planned(key, Some(group), &state) {
                 continue;
             }
-            // Values may have changed meanwhile.
-            let Ok(state) = group.state.seal(GroupState::clone) else { continue };
+            // A push of the same shape may have come meanwhile, or come just now.
+            let sealed = group.state.seal(|state| wanted(state).then(|| state.clone()));
+            let Ok(Some(state)) = sealed else { return false };
             self.usage.count(key.job(), Growth::deleted(key, &state));
             for (held, _, family) in state.families() {
                 claimed.release(held.block.shape.name(family), family.kind);
             }
-            self.forget(&group);
+            self.forget(group);
             self.name_sets.unregister(key);
-            self.note(&group);
+            self.note(group);
             return true;
         }
     }
@@ -414,14 +455,16 @@ impl Store {
 
     /// Puts a group into the map whose key is claimed and absent.
     fn insert(&self, key: &GroupingKey, state: GroupState) {
+        let life = state.life;
         let group = Arc::new(Group::new(key.clone(), state));
         self.map.pin().insert(group.key.clone(), group.clone());
+        self.alarms.set(&group, life);
         self.note(&group);
     }
 
     /// Puts an empty group into the map whose first push failed; false if there is no room for it.
-    fn insert_failed(&self, key: &GroupingKey, now: UnixNanos) -> bool {
-        let state = GroupState { failure_time: now, ..GroupState::default() };
+    fn insert_failed(&self, key: &GroupingKey, now: Stamp) -> bool {
+        let state = GroupState { failure_time: now.at, life: now.life, ..GroupState::default() };
         let planned = Growth::planned(key, None, &state);
         let Ok(reserved) = self.usage.reserve(key.job(), planned, false) else { return false };
         self.insert(key, state.clone());
@@ -443,11 +486,13 @@ impl Store {
     }
 }
 
-fn next_state(state: &GroupState, mode: Mode, block: &Arc<Block>) -> GroupState {
-    match mode {
+fn next_state(state: &GroupState, mode: Mode, block: &Arc<Block>, now: Stamp) -> GroupState {
+    let mut next = match mode {
         Mode::ReplaceGroup => state.replaced_by(block),
         Mode::ReplaceFamilies => state.updated_by(block),
-    }
+    };
+    next.life = now.life;
+    next
 }
 
 /// A registration of grouping label names that is taken back unless the group came to be.

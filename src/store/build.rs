@@ -1,8 +1,8 @@
 //! From the families of a push to its shape and values, with every check that needs no other group.
 //!
 //! Grouping labels take the place of body labels of the same name, and a series that ends up without
-//! `instance` gets an empty one, as in the reference. Families named like the two push time families
-//! are dropped: those are ours. What is refused here would make Prometheus refuse the whole scrape.
+//! `instance` gets an empty one, as in the reference. Families named like those that the gateway
+//! gives each group are dropped. What is refused here would make Prometheus refuse the whole scrape.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
@@ -11,7 +11,7 @@ use smallvec::SmallVec;
 
 use super::hash;
 use super::shape::{FamilyShape, SeriesShape, Shape};
-use super::times::{PUSH_FAILURE_TIME, PUSH_TIME};
+use super::times::{OVERDUE, PUSH_FAILURE_TIME, PUSH_TIME};
 use super::usage::Tally;
 use crate::format::escape::{self, Escaping};
 use crate::format::quote::{labels_text, quoted, shortened};
@@ -22,7 +22,7 @@ use crate::model::{Families, Family, GroupingKey, MetricType, Number, OverLimit,
 pub struct Built {
     pub shape: Shape,
     /// For each series of the push the position of its first value; [`DROPPED`] if its family is one
-    /// of the two push time families.
+    /// that the gateway gives each group.
     pub first_values: Vec<u32>,
 }
 
@@ -65,7 +65,7 @@ pub fn shape_of(families: &Families<'_>, key: &GroupingKey, limits: &PushLimits)
     }
     let mut builder = Builder::new(families, key, limits);
     for family in &families.families {
-        if matches!(&*family.name, PUSH_TIME | PUSH_FAILURE_TIME) {
+        if matches!(&*family.name, PUSH_TIME | PUSH_FAILURE_TIME | OVERDUE) {
             continue;
         }
         builder.family(family)?;

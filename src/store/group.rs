@@ -15,8 +15,10 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
+use super::alarms;
 use super::feed::Mark;
 use super::hash;
+use super::life::Life;
 use super::published::Published;
 use super::shape::{FamilyShape, KnownTemplate, Shape};
 use crate::clock::UnixNanos;
@@ -41,6 +43,7 @@ pub struct Group {
     pub key_text: KeyText,
     pub(super) state: Published<GroupState>,
     pub(super) marks: [Mark; READERS],
+    pub(super) alarm: alarms::Mark,
 }
 
 impl Group {
@@ -51,6 +54,7 @@ impl Group {
             key: Arc::new(key),
             state: Published::new(state),
             marks: Default::default(),
+            alarm: alarms::Mark::default(),
         }
     }
 
@@ -250,6 +254,8 @@ pub struct GroupState {
     pub push_time: UnixNanos,
     /// Last push refused by the store.
     pub failure_time: UnixNanos,
+    /// When it ends.
+    pub life: Life,
 }
 
 impl GroupState {
@@ -278,6 +284,16 @@ impl GroupState {
         self.families().map(|(held, _, family)| held.block.shape.values_of(family).len()).sum()
     }
 
+    /// Whether no push was accepted between this state and `other`.
+    pub(super) fn is_of_same_push(&self, other: &GroupState) -> bool {
+        let is_same =
+            |(one, two): (&Held, &Held)| Arc::ptr_eq(&one.block, &two.block) && one.hidden == two.hidden;
+        self.push_time == other.push_time
+            && self.life == other.life
+            && self.blocks.len() == other.blocks.len()
+            && self.blocks.iter().zip(&other.blocks).all(is_same)
+    }
+
     /// Whether replacing this state by `other` changes nothing but values and times.
     pub fn same_shape(&self, other: &GroupState) -> bool {
         self.blocks.len() == other.blocks.len()
@@ -296,7 +312,7 @@ impl GroupState {
         if !block.shape.families().is_empty() {
             blocks.push(Held::whole(block.clone()));
         }
-        GroupState { blocks, push_time: block.pushed_at, failure_time: self.failure_time }
+        GroupState { blocks, push_time: block.pushed_at, failure_time: self.failure_time, life: self.life }
     }
 
     /// The state after a POST of `block`. A block of the same shape is replaced where it stands, so

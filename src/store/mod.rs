@@ -17,6 +17,7 @@
 //!
 //! Byte formats, HTTP, Lua, disks and networks. Nothing in this module waits for any of them.
 
+mod alarms;
 mod apply;
 pub mod build;
 mod claims;
@@ -26,9 +27,11 @@ pub mod group;
 mod hash;
 mod intern;
 pub mod jobs;
+pub mod life;
 mod name_sets;
 mod published;
 pub mod restore;
+mod running;
 pub mod shape;
 pub mod times;
 pub mod usage;
@@ -41,6 +44,8 @@ use crossbeam_queue::SegQueue;
 use crate::model::{GroupingKey, MetricType};
 use group::{Group, GroupState, READERS};
 use usage::{StoreLimits, Usage};
+
+pub use alarms::Timer;
 
 /// What a push does to the families already in its group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,6 +67,8 @@ pub struct Store {
     /// How many of the readers follow; the marks of the others are never touched.
     following: usize,
     usage: Usage,
+    alarms: alarms::Alarms,
+    time: running::Time,
 }
 
 /// One of our own families, which pushes must agree with.
@@ -85,12 +92,14 @@ impl Store {
             feeds: Default::default(),
             following: group::RENDERER + 1,
             usage: Usage::default(),
+            alarms: alarms::Alarms::default(),
+            time: running::Time::default(),
         };
         for family in own {
             let help = family.help_must_agree.then_some(family.help);
             store.claims.enter_own(family.name, claims::Own { kind: family.kind, help });
         }
-        for name in [times::PUSH_TIME, times::PUSH_FAILURE_TIME] {
+        for name in [times::PUSH_TIME, times::PUSH_FAILURE_TIME, times::OVERDUE] {
             store.claims.enter_own(name, claims::Own { kind: MetricType::Gauge, help: None });
         }
         store

@@ -78,12 +78,13 @@ impl<T: Send + Sync + 'static> Published<T> {
         }
     }
 
-    /// Seals the newest value after showing it to `look`; returns what the last `look` returned.
+    /// Seals the newest value if `look` returns something for exactly this value; returns what the last
+    /// `look` returned.
     ///
     /// # Errors
     ///
     /// Somebody else sealed it before.
-    pub fn seal<R>(&self, mut look: impl FnMut(&T) -> R) -> Result<R, Sealed> {
+    pub fn seal<R>(&self, mut look: impl FnMut(&T) -> Option<R>) -> Result<Option<R>, Sealed> {
         let guard = epoch::pin();
         let mut current = self.current.load(Ordering::Acquire, &guard);
         loop {
@@ -91,10 +92,10 @@ impl<T: Send + Sync + 'static> Published<T> {
                 return Err(Sealed);
             }
             // SAFETY: As in `read`.
-            let result = look(unsafe { current.deref() });
+            let Some(result) = look(unsafe { current.deref() }) else { return Ok(None) };
             let (success, failure) = (Ordering::AcqRel, Ordering::Acquire);
             match self.current.compare_exchange(current, current.with_tag(SEALED), success, failure, &guard) {
-                Ok(_) => return Ok(result),
+                Ok(_) => return Ok(Some(result)),
                 Err(lost) => current = lost.current,
             }
         }
@@ -162,8 +163,9 @@ mod tests {
     fn a_sealed_value_stays_as_it_is() {
         let published = Published::new(1);
         assert_eq!(published.update(|v| Next::<_, i32>::Keep(*v)), Ok(1));
-        assert_eq!(published.seal(|v| *v), Ok(1));
-        assert_eq!(published.seal(|v| *v), Err(Sealed));
+        assert_eq!(published.seal(|_| None::<i32>), Ok(None));
+        assert_eq!(published.seal(|v| Some(*v)), Ok(Some(1)));
+        assert_eq!(published.seal(|v| Some(*v)), Err(Sealed));
         assert_eq!(published.update(|v| Next::Publish(v + 1, ())), Err(Sealed));
         assert_eq!(published.read(|v, sealed| (*v, sealed)), (1, true));
     }
@@ -178,7 +180,7 @@ mod tests {
                 scope.spawn(|| while published.update(|v| Next::Publish(v + 1, ())).is_ok() {});
                 for _ in 0..2 {
                     scope.spawn(|| {
-                        if let Ok(value) = published.seal(|v| *v) {
+                        if let Ok(Some(value)) = published.seal(|v| Some(*v)) {
                             sealed_at.store(value as usize, Ordering::SeqCst);
                             seals.fetch_add(1, Ordering::SeqCst);
                         }

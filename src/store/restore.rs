@@ -9,6 +9,7 @@ use std::sync::Arc;
 use super::apply::{Attempt, Room};
 use super::consistency::Conflict;
 use super::group::{Block, Group, GroupState};
+use super::life::Life;
 use super::published::Next;
 use super::shape::Shape;
 use super::{Mode, Store, build};
@@ -22,6 +23,7 @@ pub struct Kept {
     pub blocks: Vec<Block>,
     pub push_time: UnixNanos,
     pub failure_time: UnixNanos,
+    pub life: Life,
 }
 
 impl Store {
@@ -41,7 +43,7 @@ impl Store {
     ///
     /// It contradicts what is there already; nothing of it is kept. The text says how.
     pub fn restore(&self, kept: Kept) -> Result<Arc<Group>, String> {
-        let Kept { key, mut blocks, push_time, failure_time } = kept;
+        let Kept { key, mut blocks, push_time, failure_time, life } = kept;
         if self.get(&key).is_some() {
             return Err(format!("the group {key} is there already"));
         }
@@ -60,7 +62,8 @@ impl Store {
         // Fails only if the group was deleted at this moment, which nobody does yet.
         let _ = group
             .state
-            .update(|state| Next::Publish(GroupState { push_time, failure_time, ..state.clone() }, ()));
+            .update(|state| Next::Publish(GroupState { push_time, failure_time, life, ..state.clone() }, ()));
+        self.alarms.set(&group, life);
         self.note(&group);
         Ok(group)
     }
@@ -73,7 +76,7 @@ impl Store {
                 key,
                 group.as_ref(),
                 &block,
-                block.pushed_at,
+                block.pushed_at.into(),
                 Room::Always,
             );
             match attempt.map_err(|refusal| refusal.text)? {
@@ -119,6 +122,7 @@ mod tests {
             blocks,
             push_time: UnixNanos(7),
             failure_time: UnixNanos(8),
+            life: Life::default(),
         };
         let blocks =
             vec![block(&store, &key, "x", MetricType::Gauge), block(&store, &key, "y", MetricType::Counter)];

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::Store;
 use super::consistency::all_labels;
 use super::group::{Block, GroupState};
+use super::life::Life;
 use super::shape::{FamilyShape, Shape};
 use crate::clock::UnixNanos;
 use crate::model::{GroupingKey, MetricType, Number};
@@ -43,6 +44,11 @@ impl GroupView {
     /// Whether no push failed after the last accepted one.
     pub fn last_push_successful(&self) -> bool {
         self.state.push_time >= self.state.failure_time
+    }
+
+    /// What is known of its end.
+    pub fn life(&self) -> Life {
+        self.state.life
     }
 
     /// How many series it holds, the two push times not counted.

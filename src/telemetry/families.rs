@@ -136,6 +136,9 @@ static DECLARED: &[Declared] = &[
         |f| f.telemetry.driver().map(|driver| labelled(&[("driver", driver)])).unwrap_or_default(),
     ),
     family("floodway_groups", Gauge, "Groups held now.", |f| plain(Some(f.store[0] as f64))),
+    later("floodway_groups_expired_total", Counter, "Groups removed at the end of their lifetime.", |f| {
+        plain(f.telemetry.expired().map(|count| count as f64))
+    }),
     family(
         "floodway_limit_hits_total",
         Counter,
@@ -445,6 +448,7 @@ mod tests {
         }
         telemetry.count_request("status", "get", 200);
         telemetry.observe_push("put", 1, Duration::ZERO);
+        telemetry.count_expired();
         telemetry.enable_persistence().failed("no space");
         telemetry.set_plugins(|| {
             let told = DECLARED.iter().filter(|declared| matches!(declared.collect, Collect::Plugins));

@@ -27,6 +27,8 @@ pub struct Telemetry {
     uses: [AtomicU64; Limit::ALL.len()],
     persistence: OnceLock<Persistence>,
     plugins: OnceLock<Source>,
+    /// Groups whose lifetime ended; there once lifetimes are used.
+    expired: OnceLock<AtomicU64>,
 }
 
 /// How much the store holds, as of the last rendering.
@@ -85,6 +87,7 @@ impl Telemetry {
             uses: [const { AtomicU64::new(UNKNOWN) }; Limit::ALL.len()],
             persistence: OnceLock::new(),
             plugins: OnceLock::new(),
+            expired: OnceLock::new(),
         }
     }
 
@@ -185,6 +188,20 @@ impl Telemetry {
         self.store.groups.store(groups, Ordering::Relaxed);
         self.store.series.store(series, Ordering::Relaxed);
         self.store.hidden.store(hidden, Ordering::Relaxed);
+    }
+
+    /// Groups have lifetimes: from now on it is shown how many came to an end.
+    pub fn enable_lifetimes(&self) -> &AtomicU64 {
+        self.expired.get_or_init(AtomicU64::default)
+    }
+
+    /// Counts a group that was removed at the end of its lifetime.
+    pub fn count_expired(&self) {
+        self.enable_lifetimes().fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn expired(&self) -> Option<u64> {
+        self.expired.get().map(|count| count.load(Ordering::Relaxed))
     }
 
     /// The figures about groups on the disk, which exist from now on.

@@ -1,7 +1,8 @@
 //! The JSON API: build, flags and start time, and every group with its series.
 //!
 //! Answers are byte for byte what the reference's encoder makes of the same data: its escapes, its key
-//! order, numbers as strings. Groups come sorted by grouping key, where the reference gives them in
+//! order, numbers as strings. A group whose lifetime ends has `lifetime`, `expires_at` and `overdue` besides.
+//! Groups come sorted by grouping key, where the reference gives them in
 //! random order.
 
 mod json;
@@ -13,10 +14,10 @@ use jiff::tz::TimeZone;
 
 use self::json::Writer;
 use crate::build_info;
-use crate::clock::UnixNanos;
+use crate::clock::{Now, UnixNanos};
 use crate::config::Info;
 use crate::format::float;
-use crate::gateway::{FamilyView, Gateway, GroupView, SeriesView, ValueView};
+use crate::gateway::{Ending, FamilyView, Gateway, GroupView, SeriesView, ValueView};
 use crate::http::Answer;
 use crate::http::handler::with_api_headers;
 use crate::model::histogram::NativeHistogram;
@@ -31,13 +32,14 @@ const PUSH_FAILURE_TIME: (&str, &str) =
 /// `GET /api/v1/metrics`
 pub fn metrics(gateway: &Gateway) -> Answer {
     let zone = TimeZone::system();
+    let now = Now::read();
     let mut out = Writer::new();
     out.raw(br#"{"status":"success","data":["#);
     for (position, group) in gateway.groups().iter().enumerate() {
         if position > 0 {
             out.raw(b",");
         }
-        push_group(&mut out, group, &zone);
+        push_group(&mut out, group, gateway.ending(group, now), &zone);
     }
     out.raw(b"]}");
     answer(out)
@@ -78,9 +80,12 @@ enum Entry<'g> {
     Family(&'g FamilyView<'g>),
     /// The value in seconds and the time of the push that brought it.
     Time(&'static str, UnixNanos, UnixNanos),
+    Lifetime(Ending),
+    ExpiresAt(Ending),
+    Overdue(Ending),
 }
 
-fn push_group(out: &mut Writer, group: &GroupView, zone: &TimeZone) {
+fn push_group(out: &mut Writer, group: &GroupView, ending: Option<Ending>, zone: &TimeZone) {
     let (pushed, failed) = (group.push_time(), group.failure_time());
     let families = group.families();
     let mut entries: BTreeMap<&str, Entry<'_>> = BTreeMap::from([
@@ -90,6 +95,13 @@ fn push_group(out: &mut Writer, group: &GroupView, zone: &TimeZone) {
         (PUSH_TIME.0, Entry::Time(PUSH_TIME.1, pushed, first_known(pushed, failed))),
         (PUSH_FAILURE_TIME.0, Entry::Time(PUSH_FAILURE_TIME.1, failed, first_known(failed, pushed))),
     ]);
+    if let Some(ending) = ending {
+        entries.extend([
+            ("lifetime", Entry::Lifetime(ending)),
+            ("expires_at", Entry::ExpiresAt(ending)),
+            ("overdue", Entry::Overdue(ending)),
+        ]);
+    }
     entries.extend(families.iter().map(|family| (family.name, Entry::Family(family))));
     let mut before: &[u8] = b"{";
     for (name, entry) in entries {
@@ -99,14 +111,19 @@ fn push_group(out: &mut Writer, group: &GroupView, zone: &TimeZone) {
         out.raw(b":");
         match entry {
             Entry::Labels => push_object(out, group.key.labels()),
-            Entry::LastPushSuccessful => {
-                out.raw(if group.last_push_successful() { b"true" } else { b"false" });
-            }
+            Entry::LastPushSuccessful => push_truth(out, group.last_push_successful()),
+            Entry::Lifetime(ending) => out.string(&ending.lifetime.to_string()),
+            Entry::ExpiresAt(ending) => out.string(&time::rfc3339(ending.at, zone)),
+            Entry::Overdue(ending) => push_truth(out, ending.overdue),
             Entry::Family(family) => push_family(out, family, zone),
             Entry::Time(help, value, at) => push_time_family(out, group, zone, help, value, at),
         }
     }
     out.raw(b"}");
+}
+
+fn push_truth(out: &mut Writer, is: bool) {
+    out.raw(if is { b"true" } else { b"false" });
 }
 
 fn first_known(time: UnixNanos, other: UnixNanos) -> UnixNanos {

@@ -5,11 +5,12 @@ use std::time::Instant;
 use bytes::Bytes;
 
 use crate::clock::Now;
-use crate::gateway::{Gateway, Mode, Passed, push_path};
+use crate::gateway::{Gateway, Manner, Mode, Passed, push_path};
 use crate::http::Answer;
 use crate::http::client::Client;
 use crate::http::encoding::Coding;
 use crate::http::head::{BodyLength, Head};
+use crate::http::options;
 use crate::http::route::PushPath;
 use crate::http::service::Next;
 use crate::http::status;
@@ -19,7 +20,7 @@ use super::{Frontend, Waiting};
 
 /// A push whose path is fine and whose body is on its way.
 pub struct Push {
-    mode: Mode,
+    manner: Manner,
     key: GroupingKey,
     content_type: Option<Bytes>,
     coding: Coding,
@@ -55,11 +56,13 @@ pub fn begin(
     let facts = Facts { method, size_bytes: head.size_bytes + body_bytes, begun: Instant::now() };
     let names = gateway.settings().names;
     let key = push_path::grouping_key(path.job, path.job_is_base64, path.rest, names);
-    match key.and_then(|key| client.check(Action::Push, Some(&key)).map(|()| key)) {
-        Ok(key) => {
+    let key = key.and_then(|key| client.check(Action::Push, Some(&key)).map(|()| key));
+    match key.and_then(|key| Ok((key, options::of(head)?))) {
+        Ok((key, options)) => {
+            let manner = Manner { mode, options };
             let content_type = head.content_type.map(|value| head.share(value));
             let request = super::request::facts(gateway, head, client);
-            Next::Body(Waiting::Push(Push { mode, key, content_type, coding, facts, request }))
+            Next::Body(Waiting::Push(Push { manner, key, content_type, coding, facts, request }))
         }
         Err(refusal) => {
             gateway.telemetry().count_refusal(refusal.reason);
@@ -71,7 +74,7 @@ pub fn begin(
 /// Applies a push whose body is whole, and waits for the disk if that was promised.
 pub async fn finish(frontend: &Frontend, push: Push, body: Bytes) -> Answer {
     let gateway = &*frontend.gateway;
-    let Push { mode, key, content_type, coding, facts, request } = push;
+    let Push { manner, key, content_type, coding, facts, request } = push;
     // Refused before it gets to a handler, in the reference, which therefore does not count it as a push.
     if let Err(refusal) = coding.check_start(&body) {
         return frontend.refused(&refusal);
@@ -79,9 +82,9 @@ pub async fn finish(frontend: &Frontend, push: Push, body: Bytes) -> Answer {
     let decoded = frontend.decoders.decode(coding, body).await;
     let applied: Result<Passed, Refusal> = match decoded {
         Ok(body) => match request {
-            Some(request) => gateway.push_with(mode, &key, *request, &body, Now::read()),
+            Some(request) => gateway.push_with(manner, &key, *request, &body, Now::read()),
             None => gateway
-                .push(mode, &key, content_type.as_deref(), &body, Now::read())
+                .push(manner, &key, content_type.as_deref(), &body, Now::read())
                 .map(|()| Passed::default()),
         },
         // The gateway counts what it refuses itself.

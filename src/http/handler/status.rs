@@ -16,10 +16,10 @@ use rows::Series;
 
 use super::api::time::rfc3339;
 use crate::build_info;
-use crate::clock::UnixNanos;
+use crate::clock::{Now, UnixNanos};
 use crate::config::Info;
 use crate::format::quote::quoted;
-use crate::gateway::{Gateway, GroupView};
+use crate::gateway::{Ending, Gateway, GroupView};
 use crate::http::Answer;
 use crate::model::names::is_legacy_label_name;
 
@@ -52,7 +52,10 @@ struct Group<'p> {
     /// `job` first, then by name, each as `name="value"`.
     labels: Vec<String>,
     is_failed: bool,
+    is_overdue: bool,
     last_push: String,
+    /// When it ends and what lifetime that comes from; empty if it does not end.
+    ends: String,
     families: Vec<Family<'p>>,
 }
 
@@ -69,7 +72,7 @@ struct Family<'p> {
 /// `GET /` and `GET /status`
 pub fn page(gateway: &Gateway, info: &Info) -> Answer {
     let telemetry = gateway.telemetry();
-    let zone = TimeZone::system();
+    let (zone, now) = (TimeZone::system(), Now::read());
     let groups = gateway.groups();
     let mut series_left = SERIES_SHOWN_MAX;
     let nonce = nonce();
@@ -84,7 +87,7 @@ pub fn page(gateway: &Gateway, info: &Info) -> Answer {
         groups: groups
             .iter()
             .take(GROUPS_SHOWN_MAX)
-            .map(|group| shown(group, &zone, &mut series_left))
+            .map(|group| shown(group, gateway.ending(group, now), &zone, &mut series_left))
             .collect(),
         started: time_of(info.started, &zone),
         uptime: uptime(telemetry.uptime()),
@@ -109,7 +112,12 @@ pub fn page(gateway: &Gateway, info: &Info) -> Answer {
     }
 }
 
-fn shown<'p>(group: &'p GroupView, zone: &TimeZone, series_left: &mut usize) -> Group<'p> {
+fn shown<'p>(
+    group: &'p GroupView,
+    ending: Option<Ending>,
+    zone: &TimeZone,
+    series_left: &mut usize,
+) -> Group<'p> {
     let rest = group.key.labels().filter(|(name, _)| *name != "job");
     let labels = std::iter::once(("job", group.key.job())).chain(rest).map(label).collect();
     let families = group.families();
@@ -129,7 +137,12 @@ fn shown<'p>(group: &'p GroupView, zone: &TimeZone, series_left: &mut usize) -> 
     Group {
         labels,
         is_failed: !group.last_push_successful(),
+        is_overdue: ending.is_some_and(|ending| ending.overdue),
         last_push: time_of(group.push_time(), zone),
+        ends: ending.map_or_else(String::new, |Ending { lifetime, at, overdue }| {
+            let word = if overdue { "ended" } else { "ends" };
+            format!("{word}: {} (lifetime {lifetime})", time_of(at, zone))
+        }),
         families: families.iter().map(family).collect(),
     }
 }

@@ -163,7 +163,7 @@ fn there_is_no_way_out() {
         "require('os')",
         "push.nothing = 1",
         "print(push.nothing)",
-        "push.ttl = 5",
+        "push.ttl = -5",
         "push.group.x = 'y'",
         "error('x')",
         "error({})",

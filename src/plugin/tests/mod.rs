@@ -1,6 +1,7 @@
 //! The engine through its own door: plugins from a folder, pushes through the gateway.
 
 mod bundled;
+mod expire;
 mod hooks;
 mod hostile;
 mod known;

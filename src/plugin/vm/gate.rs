@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use mlua::{Function, Lua, LuaString, Table, Value};
 
+use super::expire::add_extend;
 use super::log::{self, Level};
 use super::metrics::MetricHandle;
 use super::state::State;
@@ -33,6 +34,7 @@ pub fn table(lua: &Lua, state: &Rc<State>) -> mlua::Result<Table> {
     gate.raw_set("KEEP", lua.create_userdata(Verdict::Keep)?)?;
     gate.raw_set("DROP", lua.create_userdata(Verdict::Drop)?)?;
     verdicts(lua, state, &gate)?;
+    add_extend(lua, state, &gate)?;
     constructors(lua, state, &gate)?;
     helpers(lua, &gate)?;
     gate.raw_set("now", {

@@ -35,6 +35,7 @@ pub struct Manifest {
     pub on_sample: Vec<Hook>,
     pub on_commit: Vec<Hook>,
     pub on_result: Vec<Hook>,
+    pub on_expire: Vec<Hook>,
     pub shutdown: Option<Function>,
 }
 
@@ -99,6 +100,7 @@ impl Manifest {
             ("on_sample", !self.on_sample.is_empty()),
             ("on_commit", !self.on_commit.is_empty()),
             ("on_result", !self.on_result.is_empty()),
+            ("on_expire", !self.on_expire.is_empty()),
         ];
         all.into_iter().filter(|hook| hook.1).map(|hook| hook.0).collect()
     }
@@ -149,6 +151,7 @@ impl Manifest {
             "on_sample" => self.on_sample = hooks(&value)?,
             "on_commit" => self.on_commit = hooks(&value)?,
             "on_result" => self.on_result = hooks(&value)?,
+            "on_expire" => self.on_expire = hooks(&value)?,
             "shutdown" => self.shutdown = Some(function(&value)?),
             "api" | "config" if whole => {}
             "name" if whole => {

@@ -6,6 +6,7 @@
 //! 2. Every call into Lua runs under an armed budget, and ends with no handle aimed.
 //! 3. Whatever a script does, a call returns: with a value, a [`Fault`], or a panic that was caught.
 
+mod expire;
 mod family;
 mod fast;
 mod gate;
@@ -26,6 +27,7 @@ use std::sync::atomic::Ordering;
 use mlua::chunk::ChunkMode;
 use mlua::{AnyUserData, Function, IntoLuaMulti, Lua, LuaOptions, LuaString, StdLib, Table, Value};
 
+use self::expire::DyingHandle;
 use self::family::FamilyHandle;
 use self::push::{GroupHandle, PushHandle};
 use self::sample::{LabelsHandle, SampleHandle};
@@ -64,6 +66,7 @@ pub struct Vm {
     state: Rc<State>,
     pub manifest: Manifest,
     push: AnyUserData,
+    dying: AnyUserData,
     /// Calls a hook for sample after sample while it returns nothing.
     drive: Function,
     step: Function,
@@ -115,7 +118,7 @@ impl Vm {
         };
         let state = Rc::new(State::new(stage.clone(), spec.clone(), trial));
         let lua = build(&state, spec.budget.memory_bytes).map_err(|e| Fault::from_lua(&e))?;
-        let push = handles(&lua, &state).map_err(|error| Fault::from_lua(&error))?;
+        let (push, dying) = handles(&lua, &state).map_err(|error| Fault::from_lua(&error))?;
         let step = fast::stepper(&lua, &state).map_err(|error| Fault::from_lua(&error))?;
         let drive: Function =
             lua.load(DRIVE).set_name("=drive").eval().map_err(|error| Fault::from_lua(&error))?;
@@ -135,7 +138,7 @@ impl Vm {
             Ok(loaded) => loaded?,
         };
         let collected_at = Cell::new(lua.used_memory());
-        Ok(Vm { lua, state, manifest, push, drive, step, collected_at, noted: Cell::new(0) })
+        Ok(Vm { lua, state, manifest, push, dying, drive, step, collected_at, noted: Cell::new(0) })
     }
 
     /// Begins a push: nothing of the last one is left.
@@ -146,6 +149,11 @@ impl Vm {
     /// The handle that hooks get as request and push.
     pub fn push_handle(&self) -> AnyUserData {
         self.push.clone()
+    }
+
+    /// The handle that `on_expire` gets.
+    pub fn dying_handle(&self) -> AnyUserData {
+        self.dying.clone()
     }
 
     /// The hook's own family handle, aimed.
@@ -361,8 +369,8 @@ fn build(state: &Rc<State>, memory_bytes: usize) -> mlua::Result<Lua> {
     Ok(lua)
 }
 
-/// Handles of all kinds; returns the one for request and push.
-fn handles(lua: &Lua, state: &Rc<State>) -> mlua::Result<AnyUserData> {
+/// Handles of all kinds; returns the ones for request and push, and for groups that end.
+fn handles(lua: &Lua, state: &Rc<State>) -> mlua::Result<(AnyUserData, AnyUserData)> {
     let mut families = Vec::new();
     let mut samples = Vec::new();
     for which in 0..=POOL as u8 {
@@ -375,7 +383,9 @@ fn handles(lua: &Lua, state: &Rc<State>) -> mlua::Result<AnyUserData> {
     state.samples.set_handles(samples);
     let group = lua.create_userdata(GroupHandle { state: state.clone(), received: false })?;
     let group_received = lua.create_userdata(GroupHandle { state: state.clone(), received: true })?;
-    lua.create_userdata(PushHandle { state: state.clone(), group, group_received })
+    let dying = DyingHandle { state: state.clone(), labels: group_received.clone() };
+    let dying = lua.create_userdata(dying)?;
+    Ok((lua.create_userdata(PushHandle { state: state.clone(), group, group_received })?, dying))
 }
 
 fn run_main(lua: &Lua, state: &Rc<State>, program: &Program) -> Result<Value, Fault> {

@@ -7,6 +7,7 @@ use mlua::{
     UserDataRegistry, Value,
 };
 
+use super::expire::{read_ttl, ttl_of};
 use super::family::{families, kind_named, samples};
 use super::sample::each;
 use super::state::{Place, State};
@@ -138,8 +139,15 @@ impl UserData for PushHandle {
             Ok(this.state.stage.id_text())
         });
         fields.add_field_method_get("dry", |_, this| Ok(this.state.stage.dry.get()));
-        // Lifetimes of groups do not exist yet.
-        fields.add_field_method_get("ttl", |_, _| Ok(Value::Nil));
+        fields.add_field_method_get("ttl", |_, this| {
+            this.state.has_request("ttl")?;
+            Ok(ttl_of(this.state.stage.ttl.get()))
+        });
+        fields.add_field_method_set("ttl", |_, this, value: Value| {
+            this.state.may_set_ttl()?;
+            this.state.stage.ttl.set(read_ttl(&value)?);
+            Ok(())
+        });
         fields.add_field_method_get("ctx", |lua, this| {
             this.state.has_request("ctx")?;
             this.state.context(lua)

@@ -34,6 +34,7 @@ pub enum Place {
     Sample,
     Commit,
     Result,
+    Expire,
     Shutdown,
 }
 
@@ -242,6 +243,7 @@ impl State {
             Place::Sample => "in on_sample",
             Place::Commit => "in on_commit",
             Place::Result => "in on_result",
+            Place::Expire => "in on_expire",
             Place::Shutdown => "in shutdown",
         };
         Err(Fault::new(Code::Phase, format!("{what} is not allowed {place}")))
@@ -277,6 +279,19 @@ impl State {
 
     pub fn in_request(&self, what: &str) -> Result<(), Fault> {
         if self.place.get() == Place::Request { Ok(()) } else { self.phase(what) }
+    }
+
+    /// For giving the group another lifetime: while the push can still be refused.
+    pub fn may_set_ttl(&self) -> Result<(), Fault> {
+        match self.place.get() {
+            Place::Request | Place::Push | Place::Family | Place::Sample | Place::Commit => Ok(()),
+            _ => self.phase("setting ttl"),
+        }
+    }
+
+    /// For a group whose lifetime has ended.
+    pub fn in_expire(&self, what: &str) -> Result<(), Fault> {
+        if self.place.get() == Place::Expire { Ok(()) } else { self.phase(what) }
     }
 
     /// For reading the request.

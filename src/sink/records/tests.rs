@@ -6,6 +6,7 @@ use super::*;
 use crate::model::{Detail, Families, NameRules};
 use crate::parse::text;
 use crate::sink::restore::Reader as Restore;
+use crate::store::life::Stamp;
 use crate::store::{Mode, Store};
 
 /// The records of `key` as `store` holds it.
@@ -24,10 +25,11 @@ fn restored(key: &GroupingKey, shape: &[u8], values: &[u8]) -> Store {
     reader.shape(&key, shape).unwrap();
     reader.values(&key, values).unwrap();
     let digest = digest(checksum_of(shape), checksum_of(values));
-    reader.check(Some(Summary { sequence: 7, groups: 1, digest })).unwrap();
-    assert!(reader.check(Some(Summary { sequence: 7, groups: 1, digest: digest ^ 1 })).is_err());
-    assert!(reader.check(Some(Summary { sequence: 7, groups: 2, digest })).is_err());
-    assert_eq!(reader.finish().lost.len(), 0);
+    let summary = Summary { sequence: 7, groups: 1, digest, time: None };
+    reader.check(Some(summary)).unwrap();
+    assert!(reader.check(Some(Summary { digest: digest ^ 1, ..summary })).is_err());
+    assert!(reader.check(Some(Summary { groups: 2, ..summary })).is_err());
+    assert_eq!(reader.finish(None).lost.len(), 0);
     store
 }
 
@@ -113,7 +115,8 @@ fn every_cut_and_every_flipped_bit_is_found() {
     let (store, key) = sample();
     let (shape, values) = records(&store, &key);
     let key = key_bytes(&key);
-    let summary = Summary { sequence: 1, groups: 2, digest: 3 }.record(b"summary");
+    let time = Some((Running(4), UnixNanos(5)));
+    let summary = Summary { sequence: 1, groups: 2, digest: 3, time }.record(b"summary");
     type Check = fn(&[u8], &[u8]) -> bool;
     let checks: [(&[u8], &[u8], Check); 3] = [
         (&shape, &key, |record, key| read_shape(record, key).is_ok()),
@@ -141,6 +144,38 @@ fn every_cut_and_every_flipped_bit_is_found() {
 fn a_newer_format_says_so() {
     let record = finish(vec![VERSION + 1, 1, 2, 3], b"k");
     assert_eq!(read_shape(&record, b"k").unwrap_err(), BadRecord::Version(VERSION + 1));
+    let record = finish(vec![VERSION_NEWEST + 1, 1, 2, 3], b"k");
+    assert_eq!(read_values(&record, b"k").unwrap_err(), BadRecord::Version(VERSION_NEWEST + 1));
+}
+
+#[test]
+fn lifetimes_come_back_and_cost_nothing_where_there_are_none() {
+    let key = GroupingKey::new("j", []);
+    let term = |millis, action| Term { lifetime: Lifetime::from_millis(millis).unwrap(), action };
+    let lives = [
+        Life::default(),
+        Life::new(term(90, AtEnd::Remove), Running(0)),
+        Life::new(term(90, AtEnd::Flag), Running(0)).overdue(),
+        Life::new(term(0, AtEnd::Flag), Running(0)),
+    ];
+    for life in lives {
+        let store = Store::new(true, []);
+        let families = text::parse(b"m 1\n", NameRules::Utf8, Families::default()).unwrap();
+        let stamp = Stamp { at: UnixNanos(3), life };
+        store.push(Mode::ReplaceGroup, &key, &families, None, stamp).unwrap();
+        let (shape, values) = records(&store, &key);
+        assert_eq!(values[0], if life == Life::default() { VERSION } else { VERSION_NEWEST });
+        assert_eq!(read_values(&values, &key_bytes(&key)).unwrap().life, life);
+        let again = restored(&key, &shape, &values);
+        assert_eq!(again.state_of(&key).unwrap().life, life);
+        assert_eq!(again.has_lifetimes(), life.alarm().is_some());
+    }
+    let summary = Summary { sequence: 1, groups: 2, digest: 3, time: None };
+    assert_eq!(summary.record(b"")[0], VERSION);
+    let timed = Summary { time: Some((Running(4), UnixNanos(5))), ..summary };
+    for summary in [summary, timed] {
+        assert_eq!(Summary::read(&summary.record(b"k"), b"k"), Ok(summary));
+    }
 }
 
 #[test]

@@ -108,6 +108,11 @@ impl Selector {
         })
     }
 
+    /// The labels it looks at.
+    pub fn label_names(&self) -> impl Iterator<Item = &str> {
+        self.tests.iter().map(|(name, _)| name.as_str())
+    }
+
     /// As it was written.
     pub fn text(&self) -> &str {
         &self.text

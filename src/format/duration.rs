@@ -1,7 +1,8 @@
 //! Durations as Go reads and prints them: `300ms`, `1h30m`, `5m0s`.
 //!
-//! Reading takes exactly what Go's `time.ParseDuration` takes and refuses the rest in its words;
-//! printing follows `Duration.String`. Both are in nanoseconds, as an `i64`.
+//! Reading takes exactly what Go's `time.ParseDuration` takes and refuses the rest in its words; where
+//! people write lifetimes, days are taken too. Printing follows `Duration.String`. All in nanoseconds, as an
+//! `i64`.
 
 use std::fmt;
 
@@ -20,6 +21,19 @@ impl GoDuration {
     ///
     /// Go's own texts, which scripts may know: `time: invalid duration "abc"` and the like.
     pub fn parse(text: &str) -> Result<GoDuration, String> {
+        GoDuration::read(text, nanos_of)
+    }
+
+    /// Reads `text`, in which `d` stands for days of 24 hours.
+    ///
+    /// # Errors
+    ///
+    /// As [`parse`](GoDuration::parse).
+    pub fn parse_with_days(text: &str) -> Result<GoDuration, String> {
+        GoDuration::read(text, |unit| if unit == "d" { Some(86_400_000_000_000) } else { nanos_of(unit) })
+    }
+
+    fn read(text: &str, nanos_of: impl Fn(&str) -> Option<u64>) -> Result<GoDuration, String> {
         let invalid = || format!("time: invalid duration {}", quoted(text));
         let (negative, mut rest) = match text.as_bytes().first() {
             Some(b'-') => (true, &text[1..]),
@@ -85,7 +99,7 @@ fn nanos_of(unit: &str) -> Option<u64> {
 fn part_nanos(whole: &str, fraction: &str, unit_nanos: u64) -> Option<u64> {
     let whole: u64 = if whole.is_empty() { 0 } else { whole.parse().ok()? };
     let mut nanos = whole.checked_mul(unit_nanos).filter(|nanos| *nanos <= 1 << 63)?;
-    // Digits past the eighteenth cannot change a nanosecond: the largest unit has 3.6e12 of them.
+    // Digits past the eighteenth cannot change a nanosecond: the largest unit has 8.64e13 of them.
     let digits = &fraction[..fraction.len().min(18)];
     if !digits.is_empty() {
         let value: u64 = digits.parse().ok()?;
@@ -172,6 +186,20 @@ mod tests {
         check("0.9999999999999999999s", "999.999999ms");
         check("2562047h47m16.854775807s", "2562047h47m16.854775807s");
         check("-2562047h47m16.854775808s", "-2562047h47m16.854775808s");
+    }
+
+    #[test]
+    fn days_are_taken_where_asked_for() {
+        let text = |text| match GoDuration::parse_with_days(text) {
+            Ok(duration) => duration.to_string(),
+            Err(error) => error,
+        };
+        assert_eq!(text("7d"), "168h0m0s");
+        assert_eq!(text("1d12h"), "36h0m0s");
+        assert_eq!(text("0.5d"), "12h0m0s");
+        assert_eq!(text("90m"), "1h30m0s");
+        assert_eq!(text("1w"), "time: unknown unit \"w\" in duration \"1w\"");
+        assert_eq!(text("106752d"), "time: invalid duration \"106752d\"");
     }
 
     #[test]
