@@ -82,7 +82,7 @@ where
         Ok(head) => head,
         Err(NoHead::Over) => return After::Gone,
         Err(NoHead::Bad(error)) => {
-            error.limit.into_iter().for_each(|limit| service.limited(limit));
+            service.head_refused(error);
             wire.out.push_head_error(error, wire.config);
             return After::Linger;
         }
@@ -111,6 +111,7 @@ where
     let (framing, next) = match next {
         Ok(begun) => begun,
         Err(error) => {
+            service.head_refused(error);
             wire.out.push_head_error(error, wire.config);
             return After::Linger;
         }

@@ -31,6 +31,12 @@ impl HeadError {
         HeadError { status: text, body: text, limit: Some(limit) }
     }
 
+    /// The status code.
+    pub fn code(&self) -> u16 {
+        let digits = self.status.split(' ').next().and_then(|digits| digits.parse().ok());
+        digits.unwrap_or(400)
+    }
+
     pub const BAD_REQUEST: HeadError = HeadError::new("400 Bad Request");
     pub const NO_HOST: HeadError = HeadError::new("400 Bad Request: missing required Host header");
     pub const BAD_HOST: HeadError = HeadError::new("400 Bad Request: malformed Host header");

@@ -6,7 +6,7 @@
 use bytes::Bytes;
 
 use super::client::{Client, Peer};
-use super::head::Head;
+use super::head::{Head, HeadError};
 use super::response::Answer;
 use super::worker::Driver;
 use crate::model::{Limit, OverLimit};
@@ -30,6 +30,9 @@ pub trait Service {
 
     /// A limit was reached by something that the service does not see.
     fn limited(&self, _limit: Limit) {}
+
+    /// A request ended with its head, which was bad.
+    fn head_refused(&self, _error: HeadError) {}
 
     /// Decides whether the client at `peer` may ask at all; before anything else.
     fn admit(&self, _head: &Head<'_>, peer: &Peer) -> Admission<Self::Question> {

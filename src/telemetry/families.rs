@@ -7,7 +7,7 @@
 use std::borrow::Cow;
 
 use super::log;
-use super::metrics::{PUSH_METHODS, REASONS, Telemetry};
+use super::metrics::{HEAD_CODES, PUSH_METHODS, REASONS, Telemetry};
 use super::persistence::Persistence;
 use super::plugins::PluginFigures;
 use super::process::{Allocator, Process};
@@ -273,6 +273,18 @@ static DECLARED: &[Declared] = &[
         };
         REASONS.iter().enumerate().map(series).collect()
     }),
+    family(
+        "floodway_request_heads_refused_total",
+        Counter,
+        "Requests that ended with a bad or late head, by the code of the answer.",
+        |f| {
+            let series = |(index, code): (usize, &u16)| OwnSeries {
+                labels: vec![("code".into(), code.to_string())],
+                value: OwnValue::Plain(f.telemetry.bad_heads(index) as f64),
+            };
+            HEAD_CODES.iter().enumerate().map(series).collect()
+        },
+    ),
     family("floodway_series", Gauge, "Series held now, over all groups.", |f| plain(Some(f.store[1] as f64))),
     family(
         "floodway_series_hidden",

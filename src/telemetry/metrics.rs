@@ -59,6 +59,9 @@ pub(super) const REASONS: [Reason; 10] = [
     Reason::Forbidden,
 ];
 
+/// The status codes of refused heads.
+pub(super) const HEAD_CODES: [u16; 6] = [400, 408, 414, 431, 501, 505];
+
 #[derive(Default)]
 struct Counters {
     requests: RequestCounts,
@@ -69,6 +72,7 @@ struct Counters {
     refusals: [AtomicU64; REASONS.len()],
     limit_hits: [AtomicU64; Limit::ALL.len()],
     leniencies: [AtomicU64; Leniency::ALL.len()],
+    bad_heads: [AtomicU64; HEAD_CODES.len()],
     reuses: AtomicU64,
     /// Opened less closed on this copy; below zero where connections close on another thread.
     connections: AtomicI64,
@@ -146,6 +150,14 @@ impl Telemetry {
             _ if limit == Limit::Connections => Some(self.connections_open()),
             UNKNOWN => None,
             used => Some(used),
+        }
+    }
+
+    /// Counts a request that ended with its head, by the code of the answer; codes that no head is refused
+    /// with are not counted.
+    pub fn count_bad_head(&self, code: u16) {
+        if let Some(index) = HEAD_CODES.iter().position(|known| *known == code) {
+            self.counters.mine().bad_heads[index].fetch_add(1, Ordering::Relaxed);
         }
     }
 
@@ -267,6 +279,10 @@ impl Telemetry {
     pub(super) fn push_durations(&self, method: usize) -> Merged {
         let parts = self.counters.iter().map(|part| &part.push_durations[method]);
         Merged::new(parts, summary::period_at(self.started.elapsed()))
+    }
+
+    pub(super) fn bad_heads(&self, index: usize) -> u64 {
+        self.counters.iter().map(|part| part.bad_heads[index].load(Ordering::Relaxed)).sum()
     }
 
     pub(super) fn leniencies(&self, leniency: Leniency) -> u64 {

@@ -34,8 +34,10 @@ pub struct Siege {
 }
 
 /// The store as it is seen from outside, without our own families.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 struct Seen {
+    /// Everything refused so far, as our own counters have it.
+    refused: f64,
     exposition: String,
     /// `/api/v1/metrics`, whole.
     groups: String,
@@ -73,6 +75,7 @@ impl Siege {
             }
         };
         self.check_refusal(bytes, &answer, status, says);
+        self.is_counted(bytes, status);
         self.nothing_changed(bytes);
         answer
     }
@@ -87,6 +90,17 @@ impl Siege {
         assert!(connection.rest().is_empty(), "{}", shown(bytes));
         self.check_refusal(bytes, &answer, status, says);
         self.nothing_changed(bytes);
+    }
+
+    /// Every refusal but those of the router goes up in a counter.
+    #[track_caller]
+    fn is_counted(&mut self, bytes: &[u8], status: u16) {
+        if !matches!(status, 301 | 307 | 403 | 404 | 405 | 417)
+            && !bytes.windows(3).any(|part| part == b" * ")
+        {
+            let now = look(&mut self.neighbour).refused;
+            assert!(now > self.seen.refused, "not counted: {}", shown(bytes));
+        }
     }
 
     /// A push refused by the store: only the failure time of the group with these labels has moved.
@@ -128,7 +142,8 @@ impl Siege {
     #[track_caller]
     pub fn nothing_changed(&mut self, what: &[u8]) {
         let now = look(&mut self.neighbour);
-        assert_eq!(now, self.seen, "after {}", shown(what));
+        assert_eq!(now.exposition, self.seen.exposition, "after {}", shown(what));
+        assert_eq!(now.groups, self.seen.groups, "after {}", shown(what));
         self.go_on();
     }
 
@@ -227,7 +242,19 @@ fn look(connection: &mut Connection) -> Seen {
         scrape.text().lines().filter(|line| !is_own(line)).map(|line| format!("{line}\n")).collect();
     let groups = connection.send("GET", "/api/v1/metrics", &[], b"");
     assert_eq!(groups.status, 200);
-    Seen { exposition, groups: groups.text().to_owned() }
+    Seen { refused: refused(scrape.text()), exposition, groups: groups.text().to_owned() }
+}
+
+/// The sum of what counts refusals: bad heads, and pushes and deletes answered with an error.
+fn refused(exposition: &str) -> f64 {
+    let counts = |line: &&str| {
+        line.starts_with("floodway_request_heads_refused_total{")
+            || line.starts_with("floodway_pushes_refused_total{")
+            || line.starts_with("pushgateway_http_requests_total{code=\"4")
+    };
+    let value =
+        |line: &str| line.rsplit(' ').next().and_then(|value| value.parse::<f64>().ok()).unwrap_or(0.0);
+    exposition.lines().filter(counts).map(value).sum()
 }
 
 fn is_own(line: &str) -> bool {

@@ -256,3 +256,25 @@ fn names_that_would_be_shown_alike_are_refused() {
         siege.refused(&push(body.as_bytes()), 400, "text format parsing error in line 1", Kept);
     }
 }
+
+/// Each push of a new shape looks at every set of grouping label names in use, so their number is bounded.
+#[test]
+fn grouping_names_never_seen_run_into_a_limit() {
+    let mut siege = Siege::begin(&["--limit.grouping-name-sets=50"]);
+    let push =
+        |number: usize| request_bytes("PUT", &format!("/metrics/job/hostile/l{number}/v"), &[], b"m 1\n");
+    let taken = (0..200).take_while(|number| {
+        let mut connection = siege.server.connect();
+        connection.write(&push(*number));
+        connection.answer_to("PUT").status == 200
+    });
+    let taken = taken.count();
+    assert!((40..=50).contains(&taken), "{taken}");
+    siege.answered(&request_bytes("PUT", "/metrics/job/hostile/l0/other", &[], b"m 1\n"), 200);
+    for number in taken..taken + 20 {
+        siege.refused(&push(number), 429, "--limit.grouping-name-sets", Kept);
+    }
+    // What goes makes room.
+    siege.answered(&request_bytes("DELETE", "/metrics/job/hostile/l1/v", &[], b""), 202);
+    siege.answered(&push(1000), 200);
+}

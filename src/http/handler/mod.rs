@@ -14,7 +14,7 @@ use crate::gateway::Gateway;
 use crate::http::auth::{Doorkeeper, Question};
 use crate::http::client::{Client, Peer};
 use crate::http::encoding::{Coding, Decoders};
-use crate::http::head::Head;
+use crate::http::head::{Head, HeadError};
 use crate::http::route::{Route, Routed, Router, Routes};
 use crate::http::service::{Admission, BodyFault, Next, Service};
 use crate::http::worker::Driver;
@@ -88,6 +88,11 @@ impl Service for Frontend {
 
     fn limited(&self, limit: Limit) {
         self.gateway.telemetry().count_limit(limit);
+    }
+
+    fn head_refused(&self, error: HeadError) {
+        self.gateway.telemetry().count_bad_head(error.code());
+        error.limit.into_iter().for_each(|limit| self.limited(limit));
     }
 
     fn admit(&self, head: &Head<'_>, peer: &Peer) -> Admission<Question> {
