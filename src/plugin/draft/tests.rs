@@ -131,7 +131,7 @@ fn edits_change_what_they_name() {
     assert_eq!(
         shown(&draft),
         [
-            "a_total counter {job=z,z=2} 2 0 []",
+            "a_total counter {z=2,job=z} 2 0 []",
             "h histogram {p=q} 45 3 [10:2,inf:3]",
             "s summary {} 0 2 [0.5:7]",
             "b untyped {} -1 0 []",

@@ -314,8 +314,8 @@ impl ModelRule {
             }
             "labeldrop" => out.retain(|label| !named(label)),
             "labelkeep" => out.retain(named),
-            "lowercase" => set(&mut out, self.target, &input.to_ascii_lowercase()),
-            _ => set(&mut out, self.target, &input.to_ascii_uppercase()),
+            "lowercase" => set(&mut out, self.target, &input.to_lowercase()),
+            _ => set(&mut out, self.target, &input.to_uppercase()),
         }
         Some(out)
     }
