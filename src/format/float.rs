@@ -33,9 +33,14 @@ pub fn write_float_json(out: &mut Vec<u8>, value: f64) {
         out.push(b'-');
     }
     let value = value.abs();
-    if value < 1e6 && value == value.trunc() {
-        out.extend_from_slice(itoa::Buffer::new().format(value as u32).as_bytes());
-        return;
+    if value < 1e6 {
+        if f64::from(value as u32) == value {
+            out.extend_from_slice(itoa::Buffer::new().format(value as u32).as_bytes());
+            return;
+        }
+        if write_thousandths(out, value) {
+            return;
+        }
     }
     // Whole numbers up to 2^53 have no shorter spelling that reads back, so their digits are final.
     if value <= WHOLE_MAX as f64 && value == value.trunc() {
@@ -45,6 +50,23 @@ pub fn write_float_json(out: &mut Vec<u8>, value: f64) {
         return;
     }
     write_shortest(out, value);
+}
+
+/// Writes a number below a million that is not whole, if it is one of thousandths; false if it is not.
+///
+/// The quotient is the double nearest to the decimal number. Two decimal numbers of up to 15 digits are
+/// never the same double, so no shorter one reads back.
+fn write_thousandths(out: &mut Vec<u8>, value: f64) -> bool {
+    let thousandths = (value * 1e3 + 0.5) as u32;
+    if f64::from(thousandths) / 1e3 != value {
+        return false;
+    }
+    out.extend_from_slice(itoa::Buffer::new().format(thousandths / 1000).as_bytes());
+    let fraction = thousandths % 1000;
+    let digits = [fraction / 100, fraction / 10 % 10, fraction % 10].map(|digit| b'0' + digit as u8);
+    out.push(b'.');
+    out.extend_from_slice(trim_zeros(&digits));
+    true
 }
 
 /// Lays out a positive finite number that is not a small whole number.
@@ -308,6 +330,21 @@ mod tests {
         assert_eq!(parse_float(long.as_bytes()).map(text).as_deref(), Some("1.1111111111111112"));
         let zeros = format!("{}1", "0".repeat(5000));
         assert_eq!(parse_float(zeros.as_bytes()), Some(1.0));
+    }
+
+    #[test]
+    fn thousandths_are_written_as_any_other_number() {
+        for thousandths in (1..1_000_000_000u32).step_by(7919).chain(1..5000).filter(|n| n % 1000 != 0) {
+            let value = f64::from(thousandths) / 1e3;
+            let (mut short, mut long) = (Vec::new(), Vec::new());
+            assert!(write_thousandths(&mut short, value), "{value}");
+            write_shortest(&mut long, value);
+            assert_eq!(short, long);
+            // Its neighbours take more digits.
+            for other in [value.next_up(), value.next_down()] {
+                assert!(!write_thousandths(&mut short, other), "{other}");
+            }
+        }
     }
 
     fn number() -> impl Strategy<Value = String> {
