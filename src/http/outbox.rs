@@ -5,13 +5,14 @@
 //! write goes on where it stopped, and each piece the client takes renews the deadline.
 
 use std::io;
+use std::slice;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use monoio::buf::{IoBuf, IoVecBuf};
 use monoio::io::AsyncWriteRent;
 
-use crate::gateway::Lease;
+use crate::gateway::{Lease, Slices};
 use crate::limits::IDLE_BUFFER_BYTES;
 use crate::model::{Limit, OverLimit};
 
@@ -31,24 +32,43 @@ const GATHERED_BYTES_MAX: usize = 64 * 1024;
 /// Slices the kernel takes at once (`IOV_MAX`).
 const SLICES_PER_WRITE: usize = 1024;
 
-/// Bytes handed to the kernel at once. It copies them before it returns, and the worker's other connections
-/// wait for that.
-const BYTES_PER_WRITE: usize = 512 * 1024;
+/// Bytes handed to the kernel in one turn of the worker's loop. It copies them before it returns, and the
+/// worker's other connections wait for that. Connections that write at the same time share them...
+const BYTES_PER_TURN: usize = 512 * 1024;
+
+/// ...down to this much for each: a call to the kernel should be worth making.
+const BYTES_PER_WRITE_MIN: usize = 32 * 1024;
 
 /// What is to be written next.
 #[derive(Default)]
 pub struct Outbox {
     /// What comes before `text`.
-    slices: Vec<Bytes>,
-    slices_len: usize,
+    parts: Vec<Part>,
+    parts_len: usize,
     text: Vec<u8>,
     /// What holds the slices, if it can be revoked. Of several answers the last one's counts.
     lease: Option<Arc<Lease>>,
 }
 
+/// What is written as it is. A large answer is one part, however many slices it has: a worker never walks
+/// all of an exposition in one turn.
+enum Part {
+    One(Bytes),
+    Shared(Slices),
+}
+
+impl Part {
+    fn slices(&self) -> &[Bytes] {
+        match self {
+            Part::One(bytes) => slice::from_ref(bytes),
+            Part::Shared(slices) => slices.list(),
+        }
+    }
+}
+
 impl Outbox {
     pub fn len(&self) -> usize {
-        self.slices_len + self.text.len()
+        self.parts_len + self.text.len()
     }
 
     pub fn is_empty(&self) -> bool {
@@ -106,10 +126,10 @@ impl Outbox {
             match answer.body {
                 Body::Empty => {}
                 Body::Whole(body) => self.push_body(body),
-                Body::Slices { slices, len } if len > GATHERED_BYTES_MAX => {
-                    slices.iter().for_each(|slice| self.push_shared(slice.clone()));
+                Body::Slices(slices) if slices.bytes() > GATHERED_BYTES_MAX => {
+                    self.push_part(slices.bytes(), Part::Shared(slices));
                 }
-                Body::Slices { slices, .. } => slices.iter().for_each(|slice| self.push_body(slice.clone())),
+                Body::Slices(slices) => slices.list().iter().cloned().for_each(|slice| self.push_body(slice)),
             }
         }
     }
@@ -118,20 +138,20 @@ impl Outbox {
         if body.len() <= COPIED_BYTES_MAX {
             self.text.extend_from_slice(&body);
         } else {
-            self.push_shared(body);
+            self.push_part(body.len(), Part::One(body));
         }
     }
 
-    fn push_shared(&mut self, body: Bytes) {
+    fn push_part(&mut self, len: usize, part: Part) {
         self.close_text();
-        self.slices_len += body.len();
-        self.slices.push(body);
+        self.parts_len += len;
+        self.parts.push(part);
     }
 
     fn close_text(&mut self) {
         if !self.text.is_empty() {
-            self.slices_len += self.text.len();
-            self.slices.push(std::mem::take(&mut self.text).into());
+            self.parts_len += self.text.len();
+            self.parts.push(Part::One(std::mem::take(&mut self.text).into()));
         }
     }
 
@@ -153,7 +173,7 @@ impl Outbox {
         }
         slot.hold(self.lease.take());
         let wait = || watch.wait(slot, Phase::Writing, config.write_deadline);
-        if self.slices.is_empty() {
+        if self.parts.is_empty() {
             let mut text = std::mem::take(&mut self.text);
             let mut written = 0;
             while written < text.len() {
@@ -167,10 +187,12 @@ impl Outbox {
             self.text = text;
         } else {
             self.close_text();
-            self.slices_len = 0;
-            let mut gather = Gather::new(std::mem::take(&mut self.slices));
+            self.parts_len = 0;
+            let mut gather = Gather::new(std::mem::take(&mut self.parts));
+            let turn = watch.share_turn();
             while !gather.is_empty() {
                 wait();
+                gather.look((BYTES_PER_TURN / turn.shared_by()).max(BYTES_PER_WRITE_MIN));
                 let (result, back) = stream.writev(gather).await;
                 gather = back;
                 gather.advance(some(result?)?);
@@ -186,58 +208,76 @@ fn some(written: usize) -> io::Result<usize> {
     if written == 0 { Err(io::ErrorKind::WriteZero.into()) } else { Ok(written) }
 }
 
-/// Slices being written, and what is left of them as the kernel wants to see it.
+/// Parts being written, and what is written of them.
 struct Gather {
-    /// Keeps the memory behind `left` alive.
-    _slices: Vec<Bytes>,
-    left: Vec<libc::iovec>,
-    /// The first entry of `left` that is not written yet.
-    first: usize,
+    parts: Vec<Part>,
+    /// The first byte that is not written yet: its part, its slice there, its place in that.
+    part: usize,
+    slice: usize,
+    offset: usize,
+    /// The next bytes as the kernel wants to see them. Each entry lies within a slice of `parts`.
+    window: Vec<libc::iovec>,
 }
 
 impl Gather {
-    fn new(slices: Vec<Bytes>) -> Gather {
-        let left = slices
-            .iter()
-            .filter(|slice| !slice.is_empty())
-            .map(|slice| libc::iovec { iov_base: slice.as_ptr().cast_mut().cast(), iov_len: slice.len() })
-            .collect();
-        Gather { _slices: slices, left, first: 0 }
+    fn new(parts: Vec<Part>) -> Gather {
+        let mut gather = Gather { parts, part: 0, slice: 0, offset: 0, window: Vec::new() };
+        // Past empty slices.
+        gather.advance(0);
+        gather
     }
 
     fn is_empty(&self) -> bool {
-        self.first == self.left.len()
+        self.part == self.parts.len()
     }
 
-    fn advance(&mut self, mut written: usize) {
-        while let Some(entry) = self.left.get_mut(self.first) {
-            if written < entry.iov_len {
-                entry.iov_base = entry.iov_base.cast::<u8>().wrapping_add(written).cast();
-                entry.iov_len -= written;
-                return;
+    /// Shows the kernel up to `bytes_max` of the next bytes.
+    fn look(&mut self, bytes_max: usize) {
+        self.window.clear();
+        let (mut slice, mut offset, mut room) = (self.slice, self.offset, bytes_max);
+        for part in &self.parts[self.part..] {
+            for bytes in &part.slices()[slice..] {
+                let len = room.min(bytes.len() - offset);
+                let base = bytes[offset..].as_ptr().cast_mut().cast();
+                self.window.push(libc::iovec { iov_base: base, iov_len: len });
+                offset = 0;
+                room -= len;
+                if room == 0 || self.window.len() == SLICES_PER_WRITE {
+                    return;
+                }
             }
-            written -= entry.iov_len;
-            self.first += 1;
+            slice = 0;
+        }
+    }
+
+    /// Notes that so much more is written.
+    fn advance(&mut self, mut written: usize) {
+        while let Some(part) = self.parts.get(self.part) {
+            while let Some(bytes) = part.slices().get(self.slice) {
+                let left = bytes.len() - self.offset;
+                if written < left {
+                    self.offset += written;
+                    return;
+                }
+                written -= left;
+                self.offset = 0;
+                self.slice += 1;
+            }
+            self.slice = 0;
+            self.part += 1;
         }
     }
 }
 
-// SAFETY: `left` is not touched while the runtime owns the value, so the pointer stays as it is; each of
-// its entries lies within a slice of `_slices`, whose memory is shared, never moves and is only read.
+// SAFETY: `window` is not touched while the runtime owns the value, so the pointer stays as it is; each of
+// its entries lies within a slice of `parts`, whose memory is shared, never moves and is only read.
 unsafe impl IoVecBuf for Gather {
     fn read_iovec_ptr(&self) -> *const libc::iovec {
-        self.left[self.first..].as_ptr()
+        self.window.as_ptr()
     }
 
     fn read_iovec_len(&self) -> usize {
-        let mut bytes = 0;
-        let fits = |slice: &&libc::iovec| {
-            let before = bytes;
-            bytes += slice.iov_len;
-            // At least one slice, whatever its size.
-            before < BYTES_PER_WRITE
-        };
-        self.left[self.first..].iter().take(SLICES_PER_WRITE).take_while(fits).count()
+        self.window.len()
     }
 }
 

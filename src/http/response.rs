@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::gateway::Lease;
+use crate::gateway::{Lease, Slices};
 
 /// A whole answer, before the connection adds `Date`, `Content-Length` and `Connection`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,11 +30,7 @@ pub enum Body {
     #[default]
     Empty,
     Whole(Bytes),
-    /// Shared slices, and the sum of their lengths.
-    Slices {
-        slices: Arc<[Bytes]>,
-        len: usize,
-    },
+    Slices(Slices),
 }
 
 const CONTENT_TYPE: &str = "Content-Type";
@@ -74,12 +70,10 @@ impl Answer {
     pub fn with_slices(
         status: u16,
         content_type: impl Into<Cow<'static, str>>,
-        slices: impl Into<Arc<[Bytes]>>,
+        slices: impl Into<Slices>,
     ) -> Answer {
-        let slices = slices.into();
-        let len = slices.iter().map(Bytes::len).sum();
         let mut answer = Answer::empty(status).header(CONTENT_TYPE, content_type);
-        answer.body = Body::Slices { slices, len };
+        answer.body = Body::Slices(slices.into());
         answer
     }
 
@@ -109,7 +103,7 @@ impl Body {
         match self {
             Body::Empty => 0,
             Body::Whole(bytes) => bytes.len(),
-            Body::Slices { len, .. } => *len,
+            Body::Slices(slices) => slices.bytes(),
         }
     }
 

@@ -31,7 +31,27 @@ pub struct Watch {
     stopping: Cell<bool>,
     /// Waits begun so far: it orders them where the clock is too coarse.
     waits: Cell<u64>,
+    /// Connections that are writing parts of an answer, turn by turn.
+    sharing: Cell<usize>,
     slots: RefCell<Slots>,
+}
+
+/// A connection's share of what the worker writes in a turn of its loop, given back when dropped.
+pub struct TurnShare<'w> {
+    watch: &'w Watch,
+}
+
+impl TurnShare<'_> {
+    /// How many connections share a turn at present.
+    pub fn shared_by(&self) -> usize {
+        self.watch.sharing.get()
+    }
+}
+
+impl Drop for TurnShare<'_> {
+    fn drop(&mut self) {
+        self.watch.sharing.set(self.watch.sharing.get() - 1);
+    }
 }
 
 #[derive(Default)]
@@ -100,6 +120,7 @@ impl Watch {
             date_second: Cell::new(u64::MAX),
             stopping: Cell::new(false),
             waits: Cell::new(0),
+            sharing: Cell::new(0),
             slots: RefCell::default(),
         };
         watch.read_clocks();
@@ -138,6 +159,12 @@ impl Watch {
         slot.phase.set(phase);
         slot.deadline.set(self.now.get() + limit);
         slot.expired.set(false);
+    }
+
+    /// Takes a share of each turn for a connection that has much to write.
+    pub fn share_turn(&self) -> TurnShare<'_> {
+        self.sharing.set(self.sharing.get() + 1);
+        TurnShare { watch: self }
     }
 
     /// The worker's clock: as old as the last sweep at most.
@@ -308,14 +335,19 @@ mod tests {
 
     #[test]
     fn an_answer_whose_lease_is_revoked_ends() {
-        let mut leases = crate::render::lease::Leases::default();
+        use crate::render::lease::Leases;
+        let mut leases = Leases::default();
         let watch = Watch::new();
         let slot = watch.register(-1);
-        slot.hold(Some(leases.grant(1)));
+        let (home, _renderer) = std::sync::mpsc::channel();
+        let grant =
+            |leases: &mut Leases| leases.grant(vec![bytes::Bytes::from_static(b"x")].into(), home.clone());
+        slot.hold(Some(grant(&mut leases)));
+        let _newer = grant(&mut leases);
         watch.wait(&slot, Phase::Writing, Duration::from_secs(3600));
         watch.sweep(|_| ());
         assert!(!slot.is_expired());
-        leases.shrink_to(0);
+        leases.shrink_to(1);
         watch.sweep(|_| ());
         assert!(slot.is_expired());
     }

@@ -7,11 +7,12 @@
 //! that stop after the first member of several lose nothing. Zstd frames simply follow each other
 //! (RFC 8878 section 3.1).
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use flate2::{Compress, Compression, FlushCompress};
 
 use super::crc::Crc;
 use super::negotiate::Encoding;
+use super::slices::Slices;
 
 /// A fast level: on exposition text higher ones cost several times the CPU for a fifth of the size.
 const GZIP_LEVEL: u32 = 1;
@@ -60,13 +61,14 @@ impl Default for Coder {
 }
 
 impl Coder {
-    /// `plain` in `encoding`.
-    pub fn piece(&mut self, plain: Bytes, encoding: Encoding) -> Piece {
+    /// `plain` in `encoding`. What stays plain is written over `old` if that has about the size and
+    /// nobody else holds it.
+    pub fn piece(&mut self, plain: &[u8], encoding: Encoding, old: Option<Bytes>) -> Piece {
         let plain_len = plain.len();
         match encoding {
-            Encoding::Identity => Piece { bytes: plain, crc: Crc::EMPTY, plain_len },
-            Encoding::Gzip => Piece { crc: Crc::of(&plain), bytes: self.deflated(&plain), plain_len },
-            Encoding::Zstd => Piece { bytes: self.zstd_frame(&plain), crc: Crc::EMPTY, plain_len },
+            Encoding::Identity => Piece { bytes: stored(plain, old), crc: Crc::EMPTY, plain_len },
+            Encoding::Gzip => Piece { crc: Crc::of(plain), bytes: self.deflated(plain), plain_len },
+            Encoding::Zstd => Piece { bytes: self.zstd_frame(plain), crc: Crc::EMPTY, plain_len },
         }
     }
 
@@ -95,25 +97,58 @@ impl Coder {
     }
 }
 
-/// The body made of `pieces`, all of them in `encoding`.
-pub fn stitch(pieces: &[Piece], encoding: Encoding) -> Vec<Bytes> {
-    let mut slices = Vec::with_capacity(pieces.len() + 2);
-    match encoding {
-        Encoding::Zstd if pieces.is_empty() => slices.push(Bytes::from_static(&ZSTD_EMPTY)),
-        Encoding::Identity | Encoding::Zstd => slices.extend(pieces.iter().map(|piece| piece.bytes.clone())),
-        Encoding::Gzip => {
-            let crc = pieces.iter().fold(Crc::EMPTY, |crc, piece| crc.join(piece.crc));
-            // RFC 1952 counts the length modulo 2^32.
-            let plain_len = pieces.iter().fold(0u32, |sum, piece| sum.wrapping_add(piece.plain_len as u32));
-            slices.push(Bytes::from_static(&GZIP_HEADER));
-            slices.extend(pieces.iter().map(|piece| piece.bytes.clone()));
-            let mut end = DEFLATE_END.to_vec();
-            end.extend_from_slice(&crc.value().to_le_bytes());
-            end.extend_from_slice(&plain_len.to_le_bytes());
-            slices.push(end.into());
-        }
+/// `text` in memory of its own. Going round the allocator spares a rendering of everything most of its
+/// page faults.
+fn stored(text: &[u8], old: Option<Bytes>) -> Bytes {
+    // A little more than now, since values that grow should fit the next time.
+    let room = text.len() + text.len() / 32;
+    let fits = |old: &BytesMut| (text.len()..=room + room / 4).contains(&old.capacity());
+    let old = old.and_then(|old| old.try_into_mut().ok()).filter(fits);
+    let mut buffer = old.unwrap_or_else(|| BytesMut::with_capacity(room));
+    buffer.clear();
+    buffer.extend_from_slice(text);
+    buffer.freeze()
+}
+
+/// A body being put together from pieces of one coding.
+pub struct Stitcher {
+    encoding: Encoding,
+    slices: Vec<Bytes>,
+    crc: Crc,
+    /// RFC 1952 counts the length modulo 2^32.
+    plain_len: u32,
+}
+
+impl Stitcher {
+    pub fn new(encoding: Encoding) -> Stitcher {
+        let slices = match encoding {
+            Encoding::Gzip => vec![Bytes::from_static(&GZIP_HEADER)],
+            Encoding::Identity | Encoding::Zstd => Vec::new(),
+        };
+        Stitcher { encoding, slices, crc: Crc::EMPTY, plain_len: 0 }
     }
-    slices
+
+    pub fn push(&mut self, piece: &Piece) {
+        self.crc = self.crc.join(piece.crc);
+        self.plain_len = self.plain_len.wrapping_add(piece.plain_len as u32);
+        self.slices.push(piece.bytes.clone());
+    }
+
+    /// The whole body.
+    pub fn finish(mut self) -> Slices {
+        match self.encoding {
+            Encoding::Identity => {}
+            Encoding::Zstd if self.slices.is_empty() => self.slices.push(Bytes::from_static(&ZSTD_EMPTY)),
+            Encoding::Zstd => {}
+            Encoding::Gzip => {
+                let mut end = DEFLATE_END.to_vec();
+                end.extend_from_slice(&self.crc.value().to_le_bytes());
+                end.extend_from_slice(&self.plain_len.to_le_bytes());
+                self.slices.push(end.into());
+            }
+        }
+        self.slices.into()
+    }
 }
 
 #[cfg(test)]
@@ -126,9 +161,9 @@ mod tests {
 
     fn coded(pieces: &[Vec<u8>], encoding: Encoding) -> Vec<u8> {
         let mut coder = Coder::default();
-        let pieces: Vec<Piece> =
-            pieces.iter().map(|plain| coder.piece(plain.clone().into(), encoding)).collect();
-        stitch(&pieces, encoding).concat()
+        let mut body = Stitcher::new(encoding);
+        pieces.iter().for_each(|plain| body.push(&coder.piece(plain, encoding, None)));
+        body.finish().list().concat()
     }
 
     /// Text that repeats itself, or bytes that do not.
@@ -158,6 +193,25 @@ mod tests {
         fn zstd_frames_give_the_text_back(pieces in prop::collection::vec(piece(), 0..6)) {
             let coded = coded(&pieces, Encoding::Zstd);
             prop_assert_eq!(zstd::stream::decode_all(&coded[..]).unwrap(), pieces.concat());
+        }
+    }
+
+    #[test]
+    fn text_is_written_over_what_nobody_holds() {
+        let text = |byte, len| vec![byte; len];
+        let place = |bytes: &Bytes| bytes.as_ptr() as usize;
+        let first = stored(&text(b'a', 1000), None);
+        let at = place(&first);
+        let second = stored(&text(b'b', 1030), Some(first));
+        assert_eq!((place(&second), &*second), (at, &*text(b'b', 1030)));
+        let held = second.clone();
+        let third = stored(&text(b'c', 1000), Some(second));
+        assert_ne!(place(&third), at);
+        assert_eq!((&*held, &*third), (&*text(b'b', 1030), &*text(b'c', 1000)));
+        for (len, room) in [(1032, 1040), (700, 800)] {
+            let other = stored(&text(b'd', len), Some(stored(&text(b'c', 1000), None)));
+            assert_eq!(&*other, &*text(b'd', len));
+            assert!(other.try_into_mut().unwrap().capacity() <= room.max(1064), "{len}");
         }
     }
 }

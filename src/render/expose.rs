@@ -3,12 +3,15 @@
 //! Segments that did not change are taken as the bytes they are; the others are rendered and coded here,
 //! and kept.
 
-use bytes::Bytes;
+use std::hint::black_box;
 
-use super::coding::{Coder, Piece};
+use smallvec::SmallVec;
+
+use super::coding::{Coder, Piece, Stitcher};
 use super::index::{FamilyIndex, Index, Record, TIME};
 use super::negotiate::{Encoding, Form, Format, Wanted};
 use super::segment::{Fragment, Segment};
+use super::slices::Slices;
 use super::{openmetrics, own, protobuf, prototext, text};
 use crate::model::MetricType;
 use crate::store::group::{Block, Group};
@@ -18,53 +21,97 @@ use crate::store::times;
 use crate::telemetry::OwnFamily;
 
 /// An exposition in the making.
-struct Pieces<'c> {
+struct Making<'c> {
     wanted: Wanted,
     coder: &'c mut Coder,
+    /// Called between two segments that are made anew.
+    pause: &'c mut dyn FnMut(),
     /// Bytes of no segment since the last piece: our own families, heads of protobuf families.
     loose: Vec<u8>,
-    pieces: Vec<Piece>,
+    /// Where a segment is written before it is coded or kept.
+    scratch: Vec<u8>,
+    body: Stitcher,
 }
 
-impl Pieces<'_> {
-    fn push(&mut self, piece: Piece) {
+impl Making<'_> {
+    fn push(&mut self, piece: &Piece) {
         // Where pushes are not checked, everything in a segment may be hidden.
         if piece.plain_len() > 0 {
             self.end_loose();
-            self.pieces.push(piece);
+            self.body.push(piece);
         }
     }
 
     /// Makes one piece of the loose bytes that stand together.
     fn end_loose(&mut self) {
         if !self.loose.is_empty() {
-            let loose = std::mem::take(&mut self.loose).into();
-            self.pieces.push(self.coder.piece(loose, self.wanted.encoding));
+            self.body.push(&self.coder.piece(&self.loose, self.wanted.encoding, None));
+            self.loose.clear();
         }
+    }
+    /// The piece of a segment: kept, or made by `write` and kept. Only what is asked for is kept: where
+    /// scrapers take gzip, no plain text stays.
+    fn piece(
+        &mut self,
+        segment: &mut Segment,
+        exotic_name: bool,
+        write: impl FnOnce(&[Fragment], &mut Vec<u8>),
+    ) -> Piece {
+        let wanted = segment.kept_as(self.wanted, exotic_name);
+        if let Some(piece) = segment.kept(wanted) {
+            return piece.clone();
+        }
+        (self.pause)();
+        let plain = Wanted { encoding: Encoding::Identity, ..wanted };
+        let piece = match segment.kept(plain) {
+            Some(plain) => self.coder.piece(&plain.bytes, wanted.encoding, None),
+            None => {
+                let old = segment.take_stale(wanted);
+                self.scratch.clear();
+                write(&segment.fragments, &mut self.scratch);
+                self.coder.piece(&self.scratch, wanted.encoding, old)
+            }
+        };
+        segment.keep(wanted, piece.clone());
+        piece
     }
 }
 
+/// What a fragment is written from.
+enum Source<'i> {
+    Time(&'i Group, f64),
+    Family(&'i Record, &'i Block, &'i FamilyShape),
+}
+
 impl Index {
-    /// The whole exposition as `wanted`, our own families among the pushed ones.
-    pub fn expose(&mut self, wanted: Wanted, own: &[OwnFamily], coder: &mut Coder) -> Vec<Piece> {
+    /// The whole exposition as `wanted`, our own families among the pushed ones. `pause` is called every
+    /// now and then, after some tens of microseconds of work.
+    pub fn expose(
+        &mut self,
+        wanted: Wanted,
+        own: &[OwnFamily],
+        coder: &mut Coder,
+        pause: &mut dyn FnMut(),
+    ) -> Slices {
         let Wanted { form, encoding } = wanted;
         if !matches!(form.format, Format::Text | Format::ProtoDelimited) {
             // Asked for by people, or only where an operator offers it: made anew each time.
             let form = Form { format: Format::ProtoDelimited, ..form };
             let plain = Wanted { form, encoding: Encoding::Identity };
-            let delimited: Vec<Bytes> =
-                self.expose(plain, own, coder).into_iter().map(|piece| piece.bytes).collect();
-            let delimited = delimited.concat();
+            let delimited = self.expose(plain, own, coder, pause).list().concat();
             let text = match wanted.form.format {
                 Format::OpenMetrics0 | Format::OpenMetrics1 => openmetrics::of_delimited(&delimited),
                 format => prototext::of_delimited(&delimited, format),
             };
-            return vec![coder.piece(text.into(), encoding)];
+            let mut body = Stitcher::new(encoding);
+            body.push(&coder.piece(&text, encoding, None));
+            return body.finish();
         }
         let own: Vec<&OwnFamily> = own.iter().filter(|own| !own.yields || !self.is_pushed(own)).collect();
         let own = &own[..];
         let shown = self.shown(own);
-        let mut out = Pieces { wanted, coder, loose: Vec::new(), pieces: Vec::new() };
+        let (loose, scratch, body) = (Vec::new(), Vec::new(), Stitcher::new(encoding));
+        let mut out = Making { wanted, coder, pause, loose, scratch, body };
         let mut own = own.iter().copied().peekable();
         for number in shown {
             let mut family = self.families[number as usize].take().expect("numbers lead to families");
@@ -72,71 +119,83 @@ impl Index {
                 own::write_family(&mut out.loose, form, before);
             }
             let same = own.next_if(|own| *own.name == *family.name);
-            if form.format == Format::Text {
-                self.expose_text(&mut family, same, &mut out);
-            } else {
-                self.expose_delimited(&mut family, same, &mut out);
-            }
+            self.expose_family(&mut family, same, &mut out);
             self.families[number as usize] = Some(family);
         }
         own.for_each(|own| own::write_family(&mut out.loose, form, own));
         out.end_loose();
-        out.pieces
+        out.body.finish()
     }
 
-    /// The lines of a family. The header is part of its first segment.
-    fn expose_text(&self, family: &mut FamilyIndex, own: Option<&OwnFamily>, out: &mut Pieces<'_>) {
-        let lead = family.segments.iter().position(|segment| !segment.is_empty()).map(|at| at as u32);
-        if lead != family.lead {
-            for lead in [family.lead, lead].into_iter().flatten() {
-                family.segments[lead as usize].touch();
-            }
-            family.lead = lead;
-        }
+    /// A family: in text its lines, of which the first segment's begin with the header; in protobuf one
+    /// message behind its length, which is known only when all series are there.
+    fn expose_family(&self, family: &mut FamilyIndex, own: Option<&OwnFamily>, out: &mut Making<'_>) {
         let form = out.wanted.form;
-        for (at, segment) in family.segments.iter_mut().enumerate().filter(|(_, s)| !s.is_empty()) {
-            let piece = piece(segment, out, family.exotic, |fragments, text| {
-                if lead == Some(at as u32) {
-                    let help = own.map(|own| &*own.help);
-                    let help = help.or_else(|| self.help(family.kind, &family.name, fragments));
-                    text::write_header(text, &family.name, help, family.kind, form.escaping);
-                }
-                for fragment in fragments {
-                    self.write_fragment(text, form, &family.name, fragment);
-                }
-            });
-            out.push(piece);
+        let is_text = form.format == Format::Text;
+        if is_text {
+            move_lead(family);
         }
-        match own {
-            Some(own) if lead.is_some() => own::write_lines(&mut out.loose, own),
-            Some(own) => own::write_family(&mut out.loose, form, own),
-            None => {}
-        }
-    }
-
-    /// A family as one message behind its length, which is known only when all series are there.
-    fn expose_delimited(&self, family: &mut FamilyIndex, own: Option<&OwnFamily>, out: &mut Pieces<'_>) {
-        let form = out.wanted.form;
+        let FamilyIndex { name, kind, exotic, lead, segments, .. } = family;
+        let (name, kind, exotic) = (&**name, *kind, *exotic && is_text);
         let mut help = own.map(|own| &*own.help);
-        let mut pieces = Vec::with_capacity(family.segments.len());
-        for segment in family.segments.iter_mut().filter(|segment| !segment.is_empty()) {
-            help = help.or_else(|| self.help(family.kind, &family.name, &segment.fragments));
-            pieces.push(piece(segment, out, false, |fragments, bytes| {
-                let mut writer = protobuf::Writer::default();
-                for fragment in fragments {
-                    self.write_metrics(&mut writer, form, &family.name, fragment);
+        let mut pieces = Vec::with_capacity(segments.len());
+        for (at, segment) in segments.iter_mut().enumerate().filter(|(_, segment)| !segment.is_empty()) {
+            if !is_text || *lead == Some(at as u32) {
+                help = help.or_else(|| self.help(kind, name, &segment.fragments));
+            }
+            pieces.push(out.piece(segment, exotic, |fragments, bytes| {
+                if is_text && *lead == Some(at as u32) {
+                    text::write_header(bytes, name, help, kind, form.escaping);
                 }
-                bytes.extend_from_slice(&writer.finish());
+                self.write(bytes, form, name, fragments);
             }));
         }
-        let own = own.map(own::metrics).unwrap_or_default();
-        let len = own.len() + pieces.iter().map(Piece::plain_len).sum::<usize>();
-        if len > 0 {
-            let head = protobuf::head(&family.name, help, family.kind, form.escaping, len);
-            out.loose.extend_from_slice(&head);
-            pieces.into_iter().for_each(|piece| out.push(piece));
-            out.loose.extend_from_slice(&own);
+        let mut lines = Vec::new();
+        match own {
+            Some(own) if !is_text => lines.extend_from_slice(&own::metrics(own)),
+            Some(own) if pieces.is_empty() => own::write_family(&mut lines, form, own),
+            Some(own) => own::write_lines(&mut lines, own),
+            None => {}
         }
+        let len = lines.len() + pieces.iter().map(Piece::plain_len).sum::<usize>();
+        if !is_text && len > 0 {
+            out.loose.extend_from_slice(&protobuf::head(name, help, kind, form.escaping, len));
+        }
+        pieces.iter().for_each(|piece| out.push(piece));
+        out.loose.extend_from_slice(&lines);
+    }
+
+    /// Writes the series of some fragments of the family `name`.
+    fn write(&self, out: &mut Vec<u8>, form: Form, name: &str, fragments: &[Fragment]) {
+        let sources = self.sources(name, fragments);
+        let all = fragments.iter().zip(&sources);
+        if form.format == Format::Text {
+            for (fragment, source) in all {
+                match *source {
+                    Source::Time(group, seconds) => {
+                        text::write_time(out, name, group, seconds, form.escaping);
+                    }
+                    Source::Family(record, block, family) => {
+                        let shown = |position| self.shows(name, fragment, position);
+                        text::write_fragment(out, &record.group, block, family, form.escaping, shown);
+                    }
+                }
+            }
+            return;
+        }
+        let mut writer = protobuf::Writer::new(std::mem::take(out));
+        for (fragment, source) in all {
+            match *source {
+                Source::Time(group, seconds) => {
+                    protobuf::write_time(&mut writer, group, seconds, form.escaping);
+                }
+                Source::Family(record, block, family) => {
+                    let shown = |position| self.shows(name, fragment, position);
+                    protobuf::write_fragment(&mut writer, &record.group, block, family, form.escaping, shown);
+                }
+            }
+        }
+        *out = writer.finish();
     }
 
     /// Whether pushes hold lines of a name that a family of our own would have.
@@ -220,34 +279,24 @@ impl Index {
         (record, block, &block.shape.families()[fragment.family as usize])
     }
 
-    fn write_fragment(&self, out: &mut Vec<u8>, form: Form, name: &str, fragment: &Fragment) {
-        if fragment.block == TIME {
-            let (group, seconds) = self.time_of(name, fragment);
-            text::write_time(out, name, group, seconds, form.escaping);
-            return;
-        }
-        let (record, block, family) = self.family_of(fragment);
-        let shown = |position| self.shows(name, fragment, position);
-        text::write_fragment(out, &record.group, block, family, form.escaping, shown);
-    }
-
-    /// Writes a fragment as `metric` fields of its family's message.
-    fn write_metrics(&self, writer: &mut protobuf::Writer, form: Form, name: &str, fragment: &Fragment) {
-        if fragment.block == TIME {
-            let (group, seconds) = self.time_of(name, fragment);
-            protobuf::write_time(writer, group, seconds, form.escaping);
-            return;
-        }
-        let (record, block, family) = self.family_of(fragment);
-        let shown = |position| self.shows(name, fragment, position);
-        protobuf::write_fragment(writer, &record.group, block, family, form.escaping, shown);
-    }
-
-    /// The group of a fragment of the push time family `name`, and its time.
-    fn time_of(&self, name: &str, fragment: &Fragment) -> (&Group, f64) {
-        let Record { group, state, .. } = self.record(fragment.group);
-        let time = if name == times::PUSH_TIME { state.push_time } else { state.failure_time };
-        (group, time.seconds())
+    /// Where the texts and values of fragments of the family `name` are.
+    ///
+    /// They lie scattered over memory. All are looked at before the first is written, so that the
+    /// processor waits for many of them at once.
+    fn sources(&self, name: &str, fragments: &[Fragment]) -> SmallVec<[Source<'_>; 32]> {
+        let source = |fragment: &Fragment| {
+            if fragment.block == TIME {
+                let Record { group, state, .. } = self.record(fragment.group);
+                let time = if name == times::PUSH_TIME { state.push_time } else { state.failure_time };
+                black_box(group.key_text.all().as_bytes().first().copied());
+                return Source::Time(group, time.seconds());
+            }
+            let (record, block, family) = self.family_of(fragment);
+            black_box(block.values.get(block.shape.values_of(family).start).copied());
+            black_box(record.group.key_text.all().as_bytes().first().copied());
+            Source::Family(record, block, family)
+        };
+        fragments.iter().map(source).collect()
     }
 
     /// Whether the series at `position` of a fragment's shape is shown.
@@ -258,31 +307,13 @@ impl Index {
     }
 }
 
-/// Whether a series of this type is one line.
-fn is_plain(kind: MetricType) -> bool {
-    matches!(kind, MetricType::Counter | MetricType::Gauge | MetricType::Untyped)
-}
-
-/// The piece of a segment: kept, or made by `write` and kept. Only what is asked for is kept: where
-/// scrapers take gzip, no plain text stays.
-fn piece(
-    segment: &mut Segment,
-    out: &mut Pieces<'_>,
-    exotic_name: bool,
-    write: impl FnOnce(&[Fragment], &mut Vec<u8>),
-) -> Piece {
-    let wanted = segment.kept_as(out.wanted, exotic_name);
-    if let Some(piece) = segment.kept(wanted) {
-        return piece.clone();
+/// Finds the segment that begins with the header. If that is another one than before, both change.
+fn move_lead(family: &mut FamilyIndex) {
+    let lead = family.segments.iter().position(|segment| !segment.is_empty()).map(|at| at as u32);
+    if lead != family.lead {
+        for lead in [family.lead, lead].into_iter().flatten() {
+            family.segments[lead as usize].touch();
+        }
+        family.lead = lead;
     }
-    let plain = Wanted { encoding: Encoding::Identity, ..wanted };
-    let plain = segment.kept(plain).map(|piece| piece.bytes.clone()).unwrap_or_else(|| {
-        let mut bytes = Vec::with_capacity(segment.bytes + segment.bytes / 8 + 256);
-        write(&segment.fragments, &mut bytes);
-        bytes.shrink_to_fit();
-        bytes.into()
-    });
-    let piece = out.coder.piece(plain, wanted.encoding);
-    segment.keep(wanted, piece.clone());
-    piece
 }

@@ -18,7 +18,9 @@ mod owners;
 mod protobuf;
 mod prototext;
 pub mod renderer;
+mod rhythm;
 mod segment;
+pub mod slices;
 pub mod text;
 
 #[cfg(test)]

@@ -45,8 +45,12 @@ pub struct Writer {
 }
 
 impl Writer {
-    pub fn finish(mut self) -> Vec<u8> {
-        self.out.shrink_to_fit();
+    /// Writes behind what `out` holds.
+    pub fn new(out: Vec<u8>) -> Writer {
+        Writer { out, ..Writer::default() }
+    }
+
+    pub fn finish(self) -> Vec<u8> {
         self.out
     }
 

@@ -12,21 +12,28 @@
 //!
 //! # Ahead of the scrape
 //!
-//! Prometheus comes at a steady interval. Once two scrapes tell what it is, the renderer brings its
-//! segments up to date shortly before the next one, which then finds little left to do.
+//! Prometheus comes at a steady interval. Once scrapes keep a rhythm, the renderer brings its segments up
+//! to date shortly before the next one, which then finds little left to do.
+//!
+//! # Beside the workers
+//!
+//! A worker that shares its core with this thread should not wait for it. The scheduler would let it wait
+//! for a tick, milliseconds; so the renderer offers the core again and again. That costs a system call in
+//! [`STRETCH`], and nothing more where no worker is waiting.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use futures_channel::oneshot;
 
-use super::coding::{Coder, stitch};
+use super::coding::Coder;
 use super::index::{Change, Index};
 use super::lease::{Lease, Leases};
 use super::negotiate::Wanted;
+use super::rhythm::Rhythm;
+use super::slices::Slices;
 use crate::model::Limit;
 use crate::store::Store;
 use crate::store::group::RENDERER;
@@ -38,17 +45,11 @@ const ROUNDS_MAX: usize = 4;
 /// Scrapes after which an answer that none of them asked for is no longer kept ready.
 const SCRAPES_KEPT: u64 = 20;
 
-/// Shortest scrape interval worth preparing for.
-const INTERVAL_MIN: Duration = Duration::from_secs(1);
-
-/// Longest scrape interval worth waiting for.
-const INTERVAL_MAX: Duration = Duration::from_secs(600);
-
 /// How the renderer's priority stands below that of the workers (a difference in nice values).
 const NICE: i32 = 5;
 
-/// Shared slices of one rendering.
-pub type Slices = Arc<[Bytes]>;
+/// How long the renderer works before it offers its core to others.
+const STRETCH: Duration = Duration::from_micros(100);
 
 /// What a scrape is given.
 #[derive(Clone, Debug)]
@@ -59,15 +60,25 @@ pub struct Rendered {
     pub slices: Option<(Slices, Arc<Lease>)>,
 }
 
-struct Request {
+/// What the renderer's thread is told.
+pub enum Message {
+    Render(Request),
+    /// Slices that are written to whoever asked for them.
+    Written(Slices),
+}
+
+/// A scrape that waits.
+pub struct Request {
     wanted: Wanted,
     if_none_match: Option<String>,
     answer: oneshot::Sender<Rendered>,
+    /// Where its slices are sent when they are written.
+    home: mpsc::Sender<Message>,
 }
 
-/// A handle on the renderer's thread, which ends when the last handle is dropped.
+/// A handle on the renderer's thread, which ends when the last handle is dropped and everything is written.
 pub struct Renderer {
-    requests: mpsc::Sender<Request>,
+    messages: mpsc::Sender<Message>,
 }
 
 impl Renderer {
@@ -81,7 +92,7 @@ impl Renderer {
         telemetry: Arc<Telemetry>,
         kept_bytes_max: usize,
     ) -> std::io::Result<Renderer> {
-        let (requests, waiting) = mpsc::channel();
+        let (messages, waiting) = mpsc::channel();
         std::thread::Builder::new().name("renderer".into()).spawn(move || {
             // Without the lower priority it only takes more of the workers' time.
             let _ = rustix::process::nice(NICE);
@@ -95,20 +106,21 @@ impl Renderer {
                 scrapes: 0,
                 kept_bytes_max,
                 leases: Leases::default(),
-                last_scrape: None,
-                interval: None,
+                rhythm: Rhythm::default(),
+                is_prepared: false,
                 lead: Duration::ZERO,
             }
             .run(&waiting);
         })?;
-        Ok(Renderer { requests })
+        Ok(Renderer { messages })
     }
 
     /// Asks for a rendering of everything that was answered before this call. `None` if the renderer
     /// has ended, which only a bug can make it do.
     pub async fn render(&self, wanted: Wanted, if_none_match: Option<String>) -> Option<Rendered> {
         let (answer, rendered) = oneshot::channel();
-        self.requests.send(Request { wanted, if_none_match, answer }).ok()?;
+        let home = self.messages.clone();
+        self.messages.send(Message::Render(Request { wanted, if_none_match, answer, home })).ok()?;
         rendered.await.ok()
     }
 }
@@ -126,56 +138,62 @@ struct Work {
     scrapes: u64,
     kept_bytes_max: usize,
     leases: Leases,
-    last_scrape: Option<Instant>,
-    /// Time between the last two scrapes, if it is one to prepare for.
-    interval: Option<Duration>,
+    rhythm: Rhythm,
+    /// Whether the next scrape was prepared.
+    is_prepared: bool,
     /// How long before a scrape to prepare it: twice what the last preparation took.
     lead: Duration,
 }
 
 impl Work {
-    fn run(mut self, waiting: &mpsc::Receiver<Request>) {
+    fn run(mut self, waiting: &mpsc::Receiver<Message>) {
         loop {
             let first = match self.next_preparation() {
-                None => match waiting.recv() {
-                    Ok(request) => request,
-                    Err(mpsc::RecvError) => return,
-                },
-                Some(at) => match waiting.recv_timeout(at.saturating_duration_since(Instant::now())) {
-                    Ok(request) => request,
-                    Err(mpsc::RecvTimeoutError::Disconnected) => return,
-                    Err(mpsc::RecvTimeoutError::Timeout) => {
-                        self.prepare();
-                        continue;
-                    }
-                },
+                None => waiting.recv().map_err(|_| mpsc::RecvTimeoutError::Disconnected),
+                Some(at) => waiting.recv_timeout(at.saturating_duration_since(Instant::now())),
             };
-            let batch: Vec<Request> = std::iter::once(first).chain(waiting.try_iter()).collect();
-            self.serve(batch);
+            match first {
+                Ok(first) => self.serve(std::iter::once(first).chain(waiting.try_iter())),
+                Err(mpsc::RecvTimeoutError::Timeout) => self.prepare(),
+                Err(mpsc::RecvTimeoutError::Disconnected) => return,
+            }
         }
     }
 
     /// When to prepare the next scrape, if one is expected.
     fn next_preparation(&self) -> Option<Instant> {
-        let interval = self.interval?;
-        let ahead = (self.lead + Duration::from_millis(50)).min(interval / 2);
-        Some(self.last_scrape? + interval - ahead)
+        let due = self.rhythm.next().filter(|_| !self.is_prepared)?;
+        due.checked_sub(self.lead + Duration::from_millis(50))
     }
 
     /// Brings the segments of the answers lately asked for up to date.
     fn prepare(&mut self) {
         let begun = Instant::now();
-        self.interval = None;
-        self.follow();
+        self.is_prepared = true;
+        let mut pause = pause();
+        self.follow(&mut pause);
         for wanted in self.asked.keys().copied().collect::<Vec<_>>() {
-            self.index.expose(wanted, &[], &mut self.coder);
+            self.index.expose(wanted, &[], &mut self.coder, &mut pause);
         }
         self.lead = begun.elapsed() * 2;
     }
 
-    fn serve(&mut self, batch: Vec<Request>) {
-        self.note_scrape();
-        self.follow();
+    fn serve(&mut self, messages: impl Iterator<Item = Message>) {
+        // What was written is freed here, before its memory is wanted.
+        let batch: Vec<Request> = messages
+            .filter_map(|message| match message {
+                Message::Render(request) => Some(request),
+                Message::Written(_) => None,
+            })
+            .collect();
+        if batch.is_empty() {
+            return;
+        }
+        self.scrapes += 1;
+        self.rhythm.note(Instant::now());
+        self.is_prepared = false;
+        let mut pause = pause();
+        self.follow(&mut pause);
         self.telemetry.set_store_figures(
             self.store.groups_count(),
             self.store.series_count(),
@@ -185,7 +203,7 @@ impl Work {
         let own = self.telemetry.families();
         let mut done: HashMap<Wanted, Slices> = HashMap::new();
         let mut leases: HashMap<Wanted, Arc<Lease>> = HashMap::new();
-        for Request { wanted, if_none_match, answer } in batch {
+        for Request { wanted, if_none_match, answer, home } in batch {
             self.asked.insert(wanted, self.scrapes);
             let etag = self.etag(wanted);
             if if_none_match.is_some_and(|tags| is_among(&etag, &tags)) {
@@ -193,13 +211,11 @@ impl Work {
                 let _ = answer.send(Rendered { etag, slices: None });
                 continue;
             }
-            let slices = done.entry(wanted).or_insert_with(|| {
-                stitch(&self.index.expose(wanted, &own, &mut self.coder), wanted.encoding).into()
-            });
-            // Fifty scrapers of one rendering hold its bytes once.
-            let lease = leases
+            let slices = done
                 .entry(wanted)
-                .or_insert_with(|| self.leases.grant(slices.iter().map(Bytes::len).sum()));
+                .or_insert_with(|| self.index.expose(wanted, &own, &mut self.coder, &mut pause));
+            // Fifty scrapers of one rendering hold its bytes once.
+            let lease = leases.entry(wanted).or_insert_with(|| self.leases.grant(slices.clone(), home));
             let _ = answer.send(Rendered { etag, slices: Some((slices.clone(), lease.clone())) });
         }
         drop(leases);
@@ -219,15 +235,6 @@ impl Work {
         ];
         let job = usage.fullest_job().map(|series| (Limit::JobSeries, series));
         uses.into_iter().chain(job).for_each(|(limit, used)| self.telemetry.set_use(limit, used));
-    }
-
-    /// Learns the rhythm of the scrapes.
-    fn note_scrape(&mut self) {
-        self.scrapes += 1;
-        let now = Instant::now();
-        let last = self.last_scrape.replace(now);
-        self.interval =
-            last.map(|last| now - last).filter(|interval| (INTERVAL_MIN..=INTERVAL_MAX).contains(interval));
     }
 
     /// Gives back what nobody asked for lately, and more if all of it is over the limit.
@@ -260,14 +267,26 @@ impl Work {
     }
 
     /// Brings the index up to what the feed says.
-    fn follow(&mut self) {
+    fn follow(&mut self, pause: &mut dyn FnMut()) {
         for _ in 0..ROUNDS_MAX {
-            if !take_feed(&self.store, &mut self.index) {
+            if !take_feed(&self.store, &mut self.index, pause) {
                 return;
             }
         }
         let index = &mut self.index;
-        self.store.hold_shapes(|| take_feed(&self.store, index));
+        // Without a pause: workers wait for the end of this.
+        self.store.hold_shapes(|| take_feed(&self.store, index, &mut || ()));
+    }
+}
+
+/// What is called between two pieces of work: offers the core to others once every [`STRETCH`].
+fn pause() -> impl FnMut() {
+    let mut begun = Instant::now();
+    move || {
+        if begun.elapsed() >= STRETCH {
+            std::thread::yield_now();
+            begun = Instant::now();
+        }
     }
 }
 
@@ -278,12 +297,13 @@ fn is_among(etag: &str, tags: &str) -> bool {
 }
 
 /// One round over the feed as it is now; true if a shape changed.
-fn take_feed(store: &Store, index: &mut Index) -> bool {
+fn take_feed(store: &Store, index: &mut Index, pause: &mut dyn FnMut()) -> bool {
     let mut shape = false;
     // Groups pushed meanwhile are queued anew; they wait for the next round, or it might never end.
     for _ in 0..store.changed(RENDERER) {
         let Some(group) = store.next_changed(RENDERER) else { break };
         shape |= index.update(&group) == Change::Shape;
+        pause();
     }
     shape
 }

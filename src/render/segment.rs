@@ -1,9 +1,11 @@
 //! A run of fragments of one family, and their bytes as long as nothing in them changed.
 
+use bytes::Bytes;
+
 use super::coding::Piece;
 use super::negotiate::Wanted;
 
-/// Where a new fragment no longer fits. Large enough that a scrape of a million series is a few
+/// About the most it holds, as long as one fragment is smaller: what fits in that much memory. Large enough that a scrape of a million series is a few
 /// thousand slices and that compressing one alone costs nothing; small enough that one changed group
 /// makes little work.
 pub const SEGMENT_BYTES: usize = 16 * 1024;
@@ -31,8 +33,10 @@ pub struct Segment {
     pub hot: bool,
     /// How many fragments are exotic.
     exotic: usize,
-    /// What it renders to, by answer; emptied when anything changes.
+    /// What it renders to, by answer.
     kept: Vec<(Wanted, Piece)>,
+    /// Set when anything changes: `kept` is then good only for its memory.
+    is_stale: bool,
 }
 
 impl Segment {
@@ -45,8 +49,9 @@ impl Segment {
         self.bytes == 0
     }
 
+    /// Whether another fragment like those in it fits.
     pub fn has_room(&self) -> bool {
-        self.bytes < SEGMENT_BYTES
+        self.bytes + self.bytes / self.fragments.len().max(1) <= SEGMENT_BYTES
     }
 
     pub fn add(&mut self, fragment: Fragment) {
@@ -76,10 +81,13 @@ impl Segment {
         self.touch();
     }
 
-    /// Forgets its bytes: something in it changed.
+    /// Something in it changed, so that its bytes are no longer shown.
     pub fn touch(&mut self) {
-        // Giving the allocation back matters: most segments are of one answer or of none.
-        self.kept = Vec::new();
+        self.is_stale = true;
+        if self.is_empty() {
+            // It may never be rendered again.
+            self.kept = Vec::new();
+        }
     }
 
     /// Under which answer its bytes are kept. Without exotic names every escaping gives the same bytes,
@@ -89,7 +97,18 @@ impl Segment {
     }
 
     pub fn kept(&self, wanted: Wanted) -> Option<&Piece> {
-        self.kept.iter().find(|(known, _)| *known == wanted).map(|(_, piece)| piece)
+        let mut kept = self.kept.iter().filter(|_| !self.is_stale);
+        kept.find(|(known, _)| *known == wanted).map(|(_, piece)| piece)
+    }
+
+    /// What it rendered to for `wanted` before it changed, for its memory; the other old pieces are freed.
+    pub fn take_stale(&mut self, wanted: Wanted) -> Option<Bytes> {
+        if !std::mem::take(&mut self.is_stale) {
+            return None;
+        }
+        // Giving the allocation back matters: most segments are of one answer.
+        let mut old = std::mem::take(&mut self.kept).into_iter();
+        old.find(|(known, _)| *known == wanted).map(|(_, piece)| piece.bytes)
     }
 
     pub fn keep(&mut self, wanted: Wanted, piece: Piece) {
@@ -121,19 +140,32 @@ mod tests {
     #[test]
     fn bytes_are_kept_until_something_changes() {
         let wanted = Wanted { form: Form::TEXT, encoding: Encoding::Identity };
-        let piece = || Coder::default().piece("one".into(), Encoding::Identity);
+        let piece = || Coder::default().piece(b"one", Encoding::Identity, None);
         let mut segment = Segment::default();
         segment.add(fragment(1, 10));
-        assert!(segment.kept(wanted).is_none());
+        assert!(segment.kept(wanted).is_none() && segment.take_stale(wanted).is_none());
         segment.keep(wanted, piece());
         assert_eq!(segment.kept(wanted).unwrap().bytes, "one");
         assert_eq!(segment.kept_bytes(), 3);
         segment.replace(fragment(1, SEGMENT_BYTES as u32));
         assert!(!segment.has_room() && segment.kept(wanted).is_none());
+        assert_eq!(segment.take_stale(wanted).unwrap(), "one");
+        assert!(segment.take_stale(wanted).is_none());
         segment.keep(wanted, piece());
         segment.forget(|_| false);
         assert!(segment.kept(wanted).is_none());
+        segment.keep(wanted, piece());
         segment.remove(1);
         assert!(segment.has_room() && segment.fragments.is_empty() && segment.bytes == 0);
+        assert_eq!(segment.kept_bytes(), 0);
+    }
+
+    #[test]
+    fn a_segment_closes_before_it_outgrows_its_memory() {
+        let mut segment = Segment::default();
+        while segment.has_room() {
+            segment.add(fragment(1, 1000));
+        }
+        assert_eq!(segment.bytes, 16_000);
     }
 }

@@ -7,7 +7,7 @@ use std::io::Read as _;
 
 use proptest::prelude::*;
 
-use super::coding::{Coder, stitch};
+use super::coding::Coder;
 use super::index::Index;
 use super::negotiate::{Encoding, Escaping, Form, Format, Wanted};
 use crate::clock::UnixNanos;
@@ -189,8 +189,7 @@ fn sorted(exposition: &str) -> String {
 /// The exposition, held to be the same in every coding, whichever of them is asked for first.
 pub fn exposed_as(index: &mut Index, form: Form, own: &[OwnFamily]) -> Vec<u8> {
     let mut coded = |encoding| {
-        let pieces = index.expose(Wanted { form, encoding }, own, &mut Coder::default());
-        stitch(&pieces, encoding).concat()
+        index.expose(Wanted { form, encoding }, own, &mut Coder::default(), &mut || ()).list().concat()
     };
     let gzip = coded(Encoding::Gzip);
     let plain = coded(Encoding::Identity);

@@ -23,8 +23,8 @@ fn push(gateway: &Gateway, key: GroupingKey, seconds: u64, body: &str) -> bool {
 }
 
 fn text(answer: &Answer) -> String {
-    let Body::Slices { slices, .. } = &answer.body else { panic!("an API answer is slices") };
-    String::from_utf8(slices.concat()).unwrap()
+    let Body::Slices(slices) = &answer.body else { panic!("an API answer is slices") };
+    String::from_utf8(slices.list().concat()).unwrap()
 }
 
 #[test]

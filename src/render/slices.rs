@@ -1,0 +1,29 @@
+//! The body of an answer: a list of shared slices that is never concatenated.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+/// Shared slices, written one after the other. A clone shares the list.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Slices {
+    list: Arc<[Bytes]>,
+    bytes: usize,
+}
+
+impl Slices {
+    pub fn list(&self) -> &[Bytes] {
+        &self.list
+    }
+
+    /// The sum of their lengths.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+}
+
+impl From<Vec<Bytes>> for Slices {
+    fn from(list: Vec<Bytes>) -> Slices {
+        Slices { bytes: list.iter().map(Bytes::len).sum(), list: list.into() }
+    }
+}
