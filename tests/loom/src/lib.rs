@@ -2,3 +2,6 @@
 
 #[path = "../../../src/store/feed.rs"]
 pub mod feed;
+
+#[cfg(all(test, loom))]
+mod scrape;
