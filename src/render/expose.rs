@@ -24,7 +24,7 @@ use crate::telemetry::OwnFamily;
 struct Making<'c> {
     wanted: Wanted,
     coder: &'c mut Coder,
-    /// Called between two segments that are made anew.
+    /// Called between two segments.
     pause: &'c mut dyn FnMut(),
     /// Bytes of no segment since the last piece: our own families, heads of protobuf families.
     loose: Vec<u8>,
@@ -57,11 +57,11 @@ impl Making<'_> {
         exotic_name: bool,
         write: impl FnOnce(&[Fragment], &mut Vec<u8>),
     ) -> Piece {
+        (self.pause)();
         let wanted = segment.kept_as(self.wanted, exotic_name);
         if let Some(piece) = segment.kept(wanted) {
             return piece.clone();
         }
-        (self.pause)();
         let plain = Wanted { encoding: Encoding::Identity, ..wanted };
         let piece = match segment.kept(plain) {
             Some(plain) => self.coder.piece(&plain.bytes, wanted.encoding, None),

@@ -179,20 +179,21 @@ impl Work {
     }
 
     fn serve(&mut self, messages: impl Iterator<Item = Message>) {
-        // What was written is freed here, before its memory is wanted.
-        let batch: Vec<Request> = messages
-            .filter_map(|message| match message {
-                Message::Render(request) => Some(request),
-                Message::Written(_) => None,
-            })
-            .collect();
+        let mut pause = pause();
+        let mut batch: Vec<Request> = Vec::new();
+        for message in messages {
+            match message {
+                Message::Render(request) => batch.push(request),
+                // Before its memory is wanted.
+                Message::Written(slices) => slices.free(&mut pause),
+            }
+        }
         if batch.is_empty() {
             return;
         }
         self.scrapes += 1;
         self.rhythm.note(Instant::now());
         self.is_prepared = false;
-        let mut pause = pause();
         self.follow(&mut pause);
         self.telemetry.set_store_figures(
             self.store.groups_count(),

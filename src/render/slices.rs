@@ -20,6 +20,14 @@ impl Slices {
     pub fn bytes(&self) -> usize {
         self.bytes
     }
+
+    /// Gives back those that nobody else holds, and calls `pause` in between.
+    pub fn free(mut self, pause: &mut dyn FnMut()) {
+        for slice in Arc::get_mut(&mut self.list).into_iter().flatten() {
+            *slice = Bytes::new();
+            pause();
+        }
+    }
 }
 
 impl From<Vec<Bytes>> for Slices {
