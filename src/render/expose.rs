@@ -307,6 +307,11 @@ impl Index {
     }
 }
 
+/// Whether a series of this type is one line.
+fn is_plain(kind: MetricType) -> bool {
+    matches!(kind, MetricType::Counter | MetricType::Gauge | MetricType::Untyped)
+}
+
 /// Finds the segment that begins with the header. If that is another one than before, both change.
 fn move_lead(family: &mut FamilyIndex) {
     let lead = family.segments.iter().position(|segment| !segment.is_empty()).map(|at| at as u32);
