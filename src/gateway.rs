@@ -25,9 +25,9 @@ use crate::store::life::{Life, Stamp};
 use crate::store::{OwnFamily, Store};
 use crate::telemetry::Telemetry;
 
+pub use crate::matching::regex::Regex as Pattern;
 pub use crate::parse::push_path;
 pub use crate::plugin::Passed;
-pub use crate::matching::regex::Regex as Pattern;
 pub use crate::render::lease::Lease;
 pub use crate::render::negotiate::{Encoding, Form, Wanted};
 pub use crate::render::renderer::Rendered;
@@ -165,7 +165,9 @@ impl Gateway {
         telemetry: Arc<Telemetry>,
         persistence: Option<&Persistence>,
     ) -> Result<Gateway, OpenError> {
-        let store = Store::new(settings.check_consistency, own_families()).with_limits(settings.limits).with_clock(clock);
+        let store = Store::new(settings.check_consistency, own_families())
+            .with_limits(settings.limits)
+            .with_clock(clock);
         let store = Arc::new(if persistence.is_some() { store.followed_by_keeper() } else { store });
         let durable = persistence.map(|options| Durable::start(&store, &telemetry, options)).transpose()?;
         for limit in store.usage().exceeded() {
@@ -532,7 +534,10 @@ impl Gateway {
             around: |key: &GroupingKey, families: &Families<'_>| {
                 facts_of(&self.store.around(mode, key, families), now)
             },
-            store: |key: &GroupingKey, families: &Families<'_>, cut: plugin::Cut<'_>, ttl: Option<Lifetime>| {
+            store: |key: &GroupingKey,
+                    families: &Families<'_>,
+                    cut: plugin::Cut<'_>,
+                    ttl: Option<Lifetime>| {
                 grants.check(Action::Push, key)?;
                 let stamp = Stamp { at: now.wall, life: self.life(key, options.lifetime, ttl, now) };
                 let stored = self.store.push_cut(mode, key, families, stamp, cut);

@@ -393,6 +393,31 @@ mod tests {
     }
 
     #[test]
+    fn what_one_turn_writes_is_bounded_and_goes_on_in_the_middle_of_a_slice() {
+        let list = [0, 5, 100, 0, 7].map(|len| Bytes::from(vec![b'x'; len])).to_vec();
+        let mut gather = Gather::new(vec![Part::Shared(list.into()), Part::One(Bytes::from_static(b"end"))]);
+        let mut windows = Vec::new();
+        while !gather.is_empty() {
+            gather.look(50);
+            let bytes = gather.window.iter().map(|entry| entry.iov_len).sum();
+            windows.push(bytes);
+            gather.advance(bytes);
+        }
+        assert_eq!(windows, [50, 50, 15]);
+    }
+
+    #[test]
+    fn connections_that_write_at_once_share_a_turn() {
+        let watch = Watch::new();
+        let one = watch.share_turn();
+        assert_eq!(one.shared_by(), 1);
+        let other = watch.share_turn();
+        assert_eq!((one.shared_by(), other.shared_by()), (2, 2));
+        drop(one);
+        assert_eq!(other.shared_by(), 1);
+    }
+
+    #[test]
     fn a_write_of_nothing_is_the_end() {
         let mut outbox = Outbox::default();
         outbox.push_continue();

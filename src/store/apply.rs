@@ -93,7 +93,9 @@ impl Store {
                 pushed_at: now.at,
             }))
         });
-        block.is_some_and(|block| matches!(self.publish_same_shape(&group, mode, &block, now), Ok(Short::Done)))
+        block.is_some_and(|block| {
+            matches!(self.publish_same_shape(&group, mode, &block, now), Ok(Short::Done))
+        })
     }
 
     /// Applies a push. `body` is the text it was parsed from, if it was text.
