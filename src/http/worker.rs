@@ -1,7 +1,7 @@
 //! A worker: one thread, one runtime, its own listeners and connections.
 //!
 //! The runtime is io_uring where the kernel lets us, else epoll. Accepts are never dropped half-way:
-//! each listener has one task that accepts until the listener itself is shut down.
+//! each listener has tasks that accept until the listener itself is shut down.
 
 use std::cell::Cell;
 use std::io;
@@ -30,6 +30,10 @@ use crate::model::{Limit, OverLimit};
 
 /// Pause after a failed accept: out of descriptors or memory, trying again at once would only spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Accepts under way on each listener: so many connections that wait together are taken in one turn of the
+/// ring. Epoll takes all that wait in any case, and wakes one task only.
+const ACCEPTS_AT_ONCE: usize = 8;
 
 /// How the runtime waits for the kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,17 +100,22 @@ pub fn run<H: Service + 'static>(
         // io_uring would pass the refusal to wait on to us; epoll needs it.
         listener.set_nonblocking(driver == Driver::Epoll)?;
     }
+    let accepts = if driver == Driver::IoUring { ACCEPTS_AT_ONCE } else { 1 };
     let drained = runtime.block_on(async {
         let worker = Rc::new(Worker {
             watch: Watch::new(),
             config,
             connections_max,
             service,
-            accepting: Cell::new(listeners.len()),
+            accepting: Cell::new(listeners.len() * accepts),
         });
         for listener in listeners {
-            let listener = monoio::net::TcpListener::from_std(listener)?;
-            monoio::spawn(accept(listener, worker.clone()));
+            // Accepted connections inherit it. A failure means that answers may wait for one another.
+            let _ = socket2::SockRef::from(&listener).set_tcp_nodelay(true);
+            let listener = Rc::new(monoio::net::TcpListener::from_std(listener)?);
+            for _ in 0..accepts {
+                monoio::spawn(accept(listener.clone(), worker.clone()));
+            }
         }
         worker.service.started(driver);
         started(driver);
@@ -161,12 +170,10 @@ async fn watch_over<H: Service>(worker: &Worker<H>, stop: &Stop) -> bool {
     watch.connections() == 0 && worker.accepting.get() == 0
 }
 
-async fn accept<H: Service + 'static>(listener: monoio::net::TcpListener, worker: Rc<Worker<H>>) {
+async fn accept<H: Service + 'static>(listener: Rc<monoio::net::TcpListener>, worker: Rc<Worker<H>>) {
     while !worker.watch.is_stopping() {
         match listener.accept().await {
             Ok((stream, peer)) => {
-                // A failure means that the client is gone already, and the first read will say so.
-                let _ = stream.set_nodelay(true);
                 worker.service.opened();
                 let registration = worker.watch.register(stream.as_raw_fd());
                 let place = match &worker.config.addresses {
