@@ -97,6 +97,7 @@ impl Metric {
 pub enum Run {
     GroupRelabel,
     Commit,
+    Expire,
     Family,
     Push,
     Request,
@@ -109,9 +110,10 @@ pub enum Run {
 
 impl Run {
     /// Names in the order of the variants, which is theirs.
-    pub const NAMES: [&str; 10] = [
+    pub const NAMES: [&str; 11] = [
         "group_relabel",
         "on_commit",
+        "on_expire",
         "on_family",
         "on_push",
         "on_request",

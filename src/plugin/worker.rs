@@ -511,26 +511,32 @@ impl Slot {
         if !is_lua {
             return ended;
         }
-        match &ended {
-            Err(fault) if matches!(fault.code, Code::Budget | Code::Memory) => {
+        self.judge(stage, &job, ended.as_ref().err());
+        ended
+    }
+
+    /// Tells the breaker how a run for `job` ended, and drops a machine that cannot be trusted.
+    fn judge(&mut self, stage: &Stage, job: &str, fault: Option<&Fault>) {
+        let counts = &self.planned.spec.shared.counts;
+        match fault {
+            Some(fault) if matches!(fault.code, Code::Budget | Code::Memory) => {
                 self.memory_error = fault.code == Code::Memory;
                 let now = Instant::now();
-                if self.breaker.failed(&job, now) {
+                if self.breaker.failed(job, now) {
                     counts.set_open(stage.worker, Some(now + REST));
                 }
             }
-            Err(fault) if fault.code == Code::Internal => {
+            Some(fault) if fault.code == Code::Internal => {
                 // What a caught panic left behind is not worth keeping.
                 self.vm = None;
             }
             _ => {
                 let now = Instant::now;
-                if self.breaker.went_well(&job) && self.breaker.open(now()) == 0 {
+                if self.breaker.went_well(job) && self.breaker.open(now()) == 0 {
                     counts.set_open(stage.worker, None);
                 }
             }
         }
-        ended
     }
 
     /// Checks the breaker and makes the machine; gives the job.

@@ -173,7 +173,7 @@ impl Index {
             for (fragment, source) in all {
                 match *source {
                     Source::Time(group, seconds) => {
-                        text::write_time(out, name, group, seconds, form.escaping);
+                        text::write_field(out, name, group, seconds, form.escaping);
                     }
                     Source::Family(record, block, family) => {
                         let shown = |position| self.shows(name, fragment, position);
@@ -187,7 +187,7 @@ impl Index {
         for (fragment, source) in all {
             match *source {
                 Source::Time(group, seconds) => {
-                    protobuf::write_time(&mut writer, group, seconds, form.escaping);
+                    protobuf::write_field(&mut writer, group, seconds, form.escaping);
                 }
                 Source::Family(record, block, family) => {
                     let shown = |position| self.shows(name, fragment, position);

@@ -50,6 +50,7 @@ impl Place {
             Place::Sample => Run::Sample,
             Place::Commit => Run::Commit,
             Place::Result => Run::Result,
+            Place::Expire => Run::Expire,
             Place::Shutdown => Run::Shutdown,
         })
     }

@@ -10,7 +10,7 @@ use crate::plugin::door::{Dying, LastWord};
 use crate::plugin::engine::Plugins;
 use crate::plugin::fault::{Code, Fault};
 use crate::plugin::stage::Stage;
-use crate::plugin::stats::bump;
+
 use crate::plugin::transform;
 
 /// What scripts may ask about a dying group besides its labels.
@@ -75,22 +75,12 @@ impl Slot {
         self.used = budget::disarm();
         vm.end_hook();
         let counts = &self.planned.spec.shared.counts;
-        bump(&counts.calls, 1);
         counts.count_time(self.used.time);
         if self.used.expired {
             let spent: Duration = self.used.time;
             ended = Err(Fault::new(Code::Budget, format!("{} steps, {spent:.1?}", self.used.steps)));
         }
-        match &ended {
-            Err(fault) if matches!(fault.code, Code::Budget | Code::Memory) => {
-                self.memory_error = fault.code == Code::Memory;
-                if self.breaker.failed(&job, std::time::Instant::now()) {
-                    bump(&counts.breaker_trips, 1);
-                }
-            }
-            Err(fault) if fault.code == Code::Internal => self.vm = None,
-            _ => self.breaker.went_well(&job),
-        }
+        self.judge(stage, &job, ended.as_ref().err());
         ended
     }
 }

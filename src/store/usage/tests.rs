@@ -6,6 +6,7 @@ use std::sync::atomic::AtomicUsize;
 
 use proptest::prelude::*;
 
+use super::super::life::Life;
 use super::super::restore::Kept;
 use super::super::{Mode, Store};
 use super::*;
@@ -280,7 +281,15 @@ fn what_was_restored_over_a_limit_can_shrink_and_not_grow() {
         let families = text::parse(text.as_bytes(), NameRules::Legacy, Families::default()).unwrap();
         let block = source.block(&key, &families, None, UnixNanos(1)).unwrap();
         let times = (UnixNanos(1), UnixNanos::NEVER);
-        store.restore(Kept { key, blocks: vec![block], push_time: times.0, failure_time: times.1 }).unwrap();
+        store
+            .restore(Kept {
+                key,
+                blocks: vec![block],
+                push_time: times.0,
+                failure_time: times.1,
+                life: Life::default(),
+            })
+            .unwrap();
     }
     let exceeded: Vec<Limit> = store.usage().exceeded().collect();
     assert_eq!(exceeded, [Limit::Groups, Limit::Series, Limit::JobSeries, Limit::Memory]);
