@@ -235,6 +235,7 @@ impl World for Bench {
         let mut stored_under = key;
         if let Some(trace) = trace {
             (reply.dropped, reply.steps, stored_under) = (trace.dropped, trace.steps, trace.key);
+            reply.ttl = trace.ttl;
         }
         reply.cached = self.remembered() - remembered;
         let pairs = stored_under.labels().map(|(name, value)| (name.to_owned(), value.to_owned()));

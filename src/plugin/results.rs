@@ -12,7 +12,7 @@ use super::transform;
 use super::vm::{Context, ResultField};
 use super::worker::{Worker, put_back, with_worker};
 use crate::clock::UnixNanos;
-use crate::model::{GroupingKey, Reason, Refusal, RequestFacts};
+use crate::model::{GroupingKey, Lifetime, Reason, Refusal, RequestFacts};
 
 /// Results that wait on one thread; with more of them, they are told before the push is answered.
 const DUE_MAX: usize = 256;
@@ -27,6 +27,7 @@ pub(super) struct Due {
     group: GroupingKey,
     now: UnixNanos,
     id: u64,
+    ttl: Option<Lifetime>,
     refusal: Option<Refusal>,
     stored: bool,
     n_series: f64,
@@ -45,6 +46,8 @@ pub struct Trace {
     pub dropped: usize,
     /// Steps of all plugins.
     pub steps: u64,
+    /// Seconds that a plugin gave the group to live; zero: for ever.
+    pub ttl: Option<f64>,
 }
 
 impl Plugins {
@@ -83,6 +86,7 @@ impl Plugins {
                 key: draft.grouping_key(),
                 dropped: draft.dropped(),
                 steps: worker.slots.iter().map(|slot| slot.used.steps).sum(),
+                ttl: worker.stage.ttl.get().map(|ttl| ttl.millis() as f64 / 1000.0),
             }
         })
     }
@@ -119,6 +123,7 @@ impl Worker {
             group: draft.grouping_key(),
             now: self.stage.now.get(),
             id: self.stage.id.get(),
+            ttl: self.stage.ttl.get(),
             refusal: refusal.cloned(),
             stored,
             n_series: draft.n_series() as f64,
@@ -140,6 +145,7 @@ impl Worker {
             self.stage.draft.borrow_mut().clear(self.generation.names, &due.group);
             self.stage.now.set(due.now);
             self.stage.id.set(due.id);
+            self.stage.ttl.set(due.ttl);
             let fields = fields(&due);
             *self.stage.request.borrow_mut() = due.request.clone();
             *self.stage.received.borrow_mut() = due.received.clone();

@@ -89,6 +89,8 @@ pub struct Reply {
     /// HELP and TYPE of its families, sorted.
     pub comments: Vec<String>,
     pub dropped: usize,
+    /// Seconds that a plugin gave the group to live; zero: for ever.
+    pub ttl: Option<f64>,
     pub log: Vec<String>,
     pub steps: u64,
     /// Results of `on_series` that were remembered.
@@ -109,7 +111,7 @@ impl Reply {
             pairs.iter().map(|(name, value)| format!("{name}: {value}\n")).collect()
         };
         format!(
-            "status {}\nstored {}\n{}\n{}group:\n{}{}log:\n{}\ndropped {}",
+            "status {}\nstored {}\n{}\n{}group:\n{}{}log:\n{}\ndropped {} ttl {:?}",
             reply.status,
             reply.stored,
             reply.message,
@@ -117,7 +119,8 @@ impl Reply {
             labels(&reply.group),
             reply.text(),
             reply.log.join("\n"),
-            reply.dropped
+            reply.dropped,
+            reply.ttl
         )
     }
 }

@@ -359,6 +359,7 @@ fn answer(lua: &Lua, reply: &Reply, types: bool) -> mlua::Result<Table> {
     table.raw_set("plugin", reply.plugin.as_deref())?;
     table.raw_set("code", reply.code.as_deref())?;
     table.raw_set("dropped", reply.dropped)?;
+    table.raw_set("ttl", reply.ttl)?;
     table.raw_set("steps", reply.steps as f64)?;
     table.raw_set("cached", reply.cached as f64)?;
     let comments: String = reply.comments.iter().map(|line| format!("{line}\n")).collect();
