@@ -13,8 +13,8 @@ use crate::housekeeper::Housekeeper;
 use crate::lifetimes::Lifetimes;
 use crate::limits;
 use crate::model::{
-    Action, Families, GroupingKey, Leniency, Lifetime, LooseLine, NameRules, PushOptions, Reason, Refusal,
-    RequestFacts, Rules, Term,
+    Action, Families, GroupingKey, Leniency, Lifetime, NameRules, PushOptions, Reason, Refusal, RequestFacts,
+    Rules, Term,
 };
 use crate::parse::{self, BodyFormat, lenient, loose, openmetrics, protobuf, text};
 use crate::plugin::{self, Plugins, Problem, StoreFacts};

@@ -36,4 +36,3 @@ pub mod transfer;
 pub mod trial;
 #[cfg(not(feature = "plugins"))]
 pub use plugin::trial;
-pub mod trial;

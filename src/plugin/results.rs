@@ -213,7 +213,7 @@ fn status_of(refusal: Option<&Refusal>) -> u16 {
     match refusal.map(|refusal| refusal.reason) {
         None => 200,
         Some(Reason::Plugin { status, .. }) => status,
-        Some(Reason::TooLarge) => 413,
+        Some(Reason::TooLarge(_)) => 413,
         Some(_) => 400,
     }
 }
