@@ -16,7 +16,7 @@ use crate::model::{
     Action, Families, GroupingKey, Leniency, Lifetime, NameRules, PushOptions, Reason, Refusal, RequestFacts,
     Rules, Term,
 };
-use crate::parse::{self, BodyFormat, lenient, openmetrics, protobuf, text};
+use crate::parse::{self, BodyFormat, lenient, loose, openmetrics, protobuf, text};
 use crate::plugin::{self, Plugins, Problem, StoreFacts};
 use crate::render::renderer::Renderer;
 use crate::sink::durable::Durable;
@@ -292,6 +292,26 @@ impl Gateway {
         self.plugins.as_ref().map_or(Ok(0), |plugins| plugins.reload())
     }
 
+    /// Whether plugins wait to be told on this thread what became of pushes. True once only until they
+    /// are told.
+    pub fn results_are_due(&self) -> bool {
+        self.plugins.as_ref().is_some_and(|plugins| plugins.results_are_due())
+    }
+
+    /// Tells plugins what became of the pushes of this thread, once those were answered.
+    pub fn tell_results(&self) {
+        if let Some(plugins) = &self.plugins {
+            plugins.tell_results();
+        }
+    }
+
+    /// Ends the plugins of this thread, which serves no more.
+    pub fn end_thread(&self) {
+        if let Some(plugins) = &self.plugins {
+            plugins.end_thread();
+        }
+    }
+
     /// Ends what runs beside the workers, the last changes on the disk. Nobody may push any more.
     pub fn close(&self) {
         if let Some(durable) = &self.durable {
@@ -485,6 +505,29 @@ impl Gateway {
         result
     }
 
+    /// Reads a text body that breaks the rules for names, or whose values are `null`, for plugins that may
+    /// put that right, and tells where each series stood.
+    fn read_loosely(&self, body: &Bytes, take: plugin::Load<'_>) -> Result<(), Refusal> {
+        let mut loose = loose::loosen(body);
+        if self.settings.lenient
+            && let Some(relaxed) = lenient::relax(&loose.body)
+        {
+            relaxed.leniencies.into_iter().for_each(|leniency| self.telemetry.count_lenience(leniency));
+            loose.body = relaxed.body;
+        }
+        let families = text::parse(&loose.body, NameRules::Utf8, Families::default())?;
+        take(&families, false, &loose.lines(&families));
+        Ok(())
+    }
+
+    /// The refusal of a line that was read loosely, in the words of the parser.
+    fn refuse_line(&self, body: &Bytes, line: u32) -> Refusal {
+        loose::refused(body, line, self.settings.names).map_or_else(
+            || Refusal::new(Reason::Malformed, "text format parsing error: invalid name or value"),
+            Refusal::from,
+        )
+    }
+
     /// Applies one push as [`push`](Gateway::push) does, telling plugins where it came from. Where it
     /// meets none but rules and `on_series`, what they made of it is remembered with the shape of its
     /// body.
@@ -497,7 +540,7 @@ impl Gateway {
         &self,
         manner: impl Into<Manner>,
         key: &GroupingKey,
-        facts: RequestFacts,
+        mut facts: RequestFacts,
         body: &Bytes,
         now: Now,
     ) -> Result<Passed, Refusal> {
@@ -519,18 +562,34 @@ impl Gateway {
             return Ok(Passed { stored: true, ..Passed::default() });
         }
         let grants = facts.grants.clone();
+        facts.format = match format {
+            BodyFormat::Text => "text",
+            BodyFormat::OpenMetrics => "openmetrics",
+            BodyFormat::Protobuf => "protobuf",
+        };
         let result = plugins.push(plugin::Push {
             key,
             facts,
             body,
             now,
-            parse: |key: &GroupingKey, load: plugin::Load<'_>| {
+            parse: |key: &GroupingKey, is_loose: bool, load: plugin::Load<'_>| {
                 let stamp = Stamp { at: now.wall, life: self.life(key, options.lifetime, None, now) };
-                self.read(format, key, body, stamp, &mut |families, body| {
-                    load(families, body.is_some());
+                let read = self.read(format, key, body, stamp, &mut |families, body| {
+                    load(families, body.is_some(), &[]);
                     Ok(())
-                })
+                });
+                match read {
+                    Err(refusal)
+                        if is_loose
+                            && refusal.reason == Reason::Malformed
+                            && format != BodyFormat::Protobuf =>
+                    {
+                        self.read_loosely(body, load)
+                    }
+                    read => read,
+                }
             },
+            refuse_line: &|line| self.refuse_line(body, line),
             around: |key: &GroupingKey, families: &Families<'_>| {
                 facts_of(&self.store.around(mode, key, families), now)
             },

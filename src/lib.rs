@@ -32,3 +32,7 @@ pub mod healthcheck;
 pub mod server;
 pub mod telemetry;
 pub mod transfer;
+#[cfg(feature = "plugins")]
+pub mod trial;
+#[cfg(not(feature = "plugins"))]
+pub use plugin::trial;

@@ -20,6 +20,7 @@ use floodway::plugin::{self, Plugins};
 use floodway::server::{self, Listen, ServerConfig};
 use floodway::telemetry::{Telemetry, log};
 use floodway::transfer::{export, import};
+use floodway::trial;
 use tracing::{Level, debug, error, info};
 
 /// Gives memory back to the system from threads of its own: the crate's feature `background_threads`
@@ -37,7 +38,7 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 pub static ALLOCATOR_SETTINGS: &[u8; 37] = b"dirty_decay_ms:1000,muzzy_decay_ms:0\0";
 
 fn main() -> ExitCode {
-    if let Some(code) = plugin::command::run(std::env::args_os()) {
+    if let Some(code) = trial::run(std::env::args_os()) {
         return code;
     }
     let args: Vec<OsString> = std::env::args_os().collect();
@@ -164,7 +165,7 @@ fn load_plugins(config: &Config, names: NameRules) -> Result<Option<Arc<Plugins>
         names,
         workers: config.workers,
     };
-    Plugins::start(options).map(Some)
+    Plugins::start_tested(options, trial::before_reload).map(Some)
 }
 
 /// Who says for how long groups live, where that was asked for.

@@ -61,6 +61,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "telemetry",
         ],
     ),
+    ("trial", &["clock", "format", "model", "gateway", "plugin", "http", "telemetry"]),
     ("config", &["build_info", "clock", "limits", "format", "model"]),
     ("http", &["build_info", "clock", "limits", "format", "model", "gateway", "config", "telemetry"]),
     ("server", &["clock", "limits", "model", "gateway", "config", "http", "telemetry"]),
@@ -95,7 +96,7 @@ const FENCES: &[(&str, &[&str])] = &[
     ("tikv_jemalloc_ctl", &["telemetry/process.rs"]),
     ("tikv_jemallocator", &["main.rs"]),
     ("tracing_subscriber", &["telemetry"]),
-    ("xxhash_rust", &["sink/journal.rs"]),
+    ("xxhash_rust", &["sink/journal.rs", "plugin/vm/gate.rs"]),
     ("zmij", &["format"]),
     ("zstd", &["http/encoding", "http/encoding.rs", "render"]),
 ];

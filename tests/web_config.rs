@@ -338,3 +338,42 @@ fn a_flood_of_wrong_passwords_is_429_and_passed_by() {
     }
     assert!((1..=44).contains(&refused), "{refused} of 60 were refused");
 }
+
+/// Rejects everything, saying who asked.
+#[cfg(feature = "plugins")]
+const TELLS: &str = "return { api = 1, on_request = function(req)
+  return gate.reject(418, table.concat({ tostring(req.user), tostring(req.tls), tostring(req.cert_name) }, ' '))
+end }";
+
+#[cfg(feature = "plugins")]
+#[test]
+fn plugins_know_who_was_verified() {
+    let folder = Folder::new("web-plugins");
+    folder.certify();
+    folder.write("p.lua", TELLS);
+    let web = |more: &str| {
+        format!(
+            "tls_server_config: {{cert_file: server.pem, key_file: server.key{more}}}\nbasic_auth_users: {{{ALICE}}}\n"
+        )
+    };
+    let authorized = request_bytes("PUT", "/metrics/job/j", &[OPENSESAME, ("Connection", "close")], b"m 1\n");
+    let plugins = format!("--plugin.dir={}", folder.0.display());
+    let verified = ", client_ca_file: ca.pem, client_auth_type: VerifyClientCertIfGiven";
+    let unverified = ", client_auth_type: RequestClientCert";
+    for (client_auth, certificate, told) in [
+        ("", None, "alice true nil"),
+        (verified, Some("good"), "alice true a"),
+        (verified, Some("other"), "alice true spiffe"),
+        (verified, Some("server"), "alice true localhost"),
+        (verified, None, "alice true nil"),
+        (unverified, Some("good"), "alice true nil"),
+    ] {
+        folder.write("web.yml", &web(client_auth));
+        let server = common::Server::start(&[&folder.flag(), &plugins]);
+        // A password is compared once, and known afterwards.
+        for _ in 0..2 {
+            let answer = folder.tls(server.address, certificate, &authorized).unwrap();
+            assert!(answer.contains(&format!("push rejected by plugin p: {told}\n")), "{told}: {answer}");
+        }
+    }
+}

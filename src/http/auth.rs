@@ -298,6 +298,12 @@ fn user_of(credentials: &[u8]) -> Option<&str> {
     std::str::from_utf8(user_bytes(credentials)).ok()
 }
 
+/// The user that an `Authorization` value names, whatever the password.
+pub fn login_of(value: &[u8]) -> Option<String> {
+    let credentials = basic_credentials(value)?;
+    user_of(&credentials).map(str::to_owned)
+}
+
 /// `USER:PASSWORD` out of an `Authorization` value (RFC 7617).
 fn basic_credentials(value: &[u8]) -> Option<Vec<u8>> {
     let (scheme, rest) = value.split_at_checked(6)?;

@@ -155,6 +155,8 @@ pub enum Expect {
 pub struct Head<'h> {
     pub method: &'h [u8],
     pub target: Target<'h>,
+    /// The target as it was sent.
+    pub raw_target: &'h [u8],
     /// First values, as the reference takes them.
     pub content_type: Option<&'h [u8]>,
     pub content_encoding: Option<&'h [u8]>,
@@ -236,6 +238,7 @@ impl<'h> Head<'h> {
         let mut head = Head {
             method,
             target,
+            raw_target,
             content_type: None,
             content_encoding: None,
             framing: Framing {

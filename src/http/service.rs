@@ -28,6 +28,9 @@ pub trait Service {
     /// A connection is over.
     fn closed(&self) {}
 
+    /// The worker serves no more.
+    fn ended(&self) {}
+
     /// A limit was reached by something that the service does not see.
     fn limited(&self, _limit: Limit) {}
 

@@ -119,7 +119,9 @@ pub fn run<H: Service + 'static>(
         }
         worker.service.started(driver);
         started(driver);
-        Ok::<bool, io::Error>(watch_over(&worker, stop).await)
+        let drained = watch_over(&worker, stop).await;
+        worker.service.ended();
+        Ok::<bool, io::Error>(drained)
     })?;
     if !drained {
         // Operations are still under way, and the kernel may write to their buffers: the process ends

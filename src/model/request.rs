@@ -17,6 +17,8 @@ pub struct RequestFacts {
     /// First name of the verified client certificate.
     pub cert_name: Option<String>,
     pub content_type: Option<String>,
+    /// How the body is read: `text`, `openmetrics` or `protobuf`; empty where there is none.
+    pub format: &'static str,
     /// As announced; chunked bodies announce nothing.
     pub content_length: Option<u64>,
     /// Names in lower case, values as received, in order of arrival. Only those that somebody reads.

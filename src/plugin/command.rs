@@ -1,7 +1,6 @@
 //! `floodway plugin ...`: jobs around plugins that need no server.
 
-use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,18 +13,19 @@ use crate::model::NameRules;
 const USAGE: &str = "usage: floodway plugin COMMAND
 
   check [DIR] [--config FILE]   load every plugin and report what is wrong
+  test  [PATH]... [--filter TEXT] [--update] [--utf8-names]
+                                run *_test.lua and golden files; --update writes the *.out files
+  run   (--config FILE | --dir DIR) --path PATH [--method METHOD] [--header NAME:VALUE]...
+        [--user USER] [--trace] < BODY
+                                push once without a server, print the answer and what is stored
   list  [DIR] [--config FILE]   show the plugins in order, or without DIR the bundled ones
   show  NAME                    print the source of a bundled plugin
-  new   NAME                    write NAME.lua, a plugin to begin with, into the current directory
+  new   NAME                    write NAME.lua and NAME_test.lua, a plugin to begin with, here
 ";
 
-/// Runs the command if the arguments ask for one; the program's own name comes first.
-pub fn run(args: impl IntoIterator<Item = OsString>) -> Option<ExitCode> {
-    let args: Vec<String> = args.into_iter().map(|arg| arg.to_string_lossy().into_owned()).collect();
-    if args.get(1).map(String::as_str) != Some("plugin") {
-        return None;
-    }
-    Some(match command(&args[2..]) {
+/// Prints what came of a command.
+pub fn finish(outcome: Result<String, Failure>) -> ExitCode {
+    match outcome {
         Ok(text) => {
             print(&text);
             ExitCode::SUCCESS
@@ -38,7 +38,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> Option<ExitCode> {
             eprint!("{text}{USAGE}");
             ExitCode::from(2)
         }
-    })
+    }
 }
 
 fn print(text: &str) {
@@ -47,12 +47,15 @@ fn print(text: &str) {
     let _ = std::io::stdout().write_all(text.as_bytes());
 }
 
-enum Failure {
+/// Why a command ends with another status than 0: 1 and 2.
+#[derive(Debug)]
+pub enum Failure {
     Problems(String),
     Usage(String),
 }
 
-fn usage(text: impl Into<String>) -> Failure {
+/// A wrong use of a command; the text says why.
+pub fn usage(text: impl Into<String>) -> Failure {
     let text = text.into();
     Failure::Usage(if text.is_empty() { text } else { format!("{text}\n") })
 }
@@ -80,7 +83,12 @@ fn arguments(args: &[String]) -> Result<Arguments, Failure> {
     Ok(found)
 }
 
-fn command(args: &[String]) -> Result<String, Failure> {
+/// Runs what needs no gateway. `args` follow the word `plugin`.
+///
+/// # Errors
+///
+/// What is wrong with the plugins or with the arguments.
+pub fn command(args: &[String]) -> Result<String, Failure> {
     let Some((command, rest)) = args.split_first() else { return Err(usage("")) };
     let given = arguments(rest)?;
     let one = || match &given.plain[..] {
@@ -104,6 +112,11 @@ fn command(args: &[String]) -> Result<String, Failure> {
     }
 }
 
+/// The plugin directory where only a configuration file is given: the file's own.
+pub fn dir_of(config: &Path) -> Option<PathBuf> {
+    config.parent().map(|dir| if dir.as_os_str().is_empty() { ".".into() } else { dir.to_owned() })
+}
+
 fn load(given: &Arguments) -> Result<Arc<Plugins>, Failure> {
     if given.plain.len() > 1 {
         return Err(usage("one directory at most"));
@@ -111,9 +124,7 @@ fn load(given: &Arguments) -> Result<Arc<Plugins>, Failure> {
     let dir = match (given.plain.first(), &given.config) {
         (Some(dir), _) => Some(PathBuf::from(dir)),
         (None, None) => Some(PathBuf::from(".")),
-        (None, Some(config)) => {
-            config.parent().map(|dir| if dir.as_os_str().is_empty() { ".".into() } else { dir.to_owned() })
-        }
+        (None, Some(config)) => dir_of(config),
     };
     let options = Options {
         dir,
@@ -136,13 +147,17 @@ fn check(given: &Arguments) -> Result<String, Failure> {
         for key in planned.spec.unknown_keys() {
             out.push_str(&format!("warning: plugin {name}: it knows no config key {key}\n"));
         }
+        for text in &about.beyond_lua51 {
+            out.push_str(&format!("warning: plugin {name}: {text}\n"));
+        }
         for hook in &about.unselected {
             out.push_str(&format!(
                 "warning: plugin {name}: {hook} runs on everything; gate.when(selector, fn) is cheaper\n"
             ));
         }
     }
-    out.push_str(&format!("{} plugins, all well\n", generation.plugins.len()));
+    let count = generation.plugins.len();
+    out.push_str(&format!("{count} plugin{}, all well\n", if count == 1 { "" } else { "s" }));
     Ok(out)
 }
 
@@ -172,26 +187,9 @@ fn list_bundled() -> String {
     bundled::ALL.iter().map(line).collect()
 }
 
-const SKELETON: &str = "-- NAME: say in one line what it is for.
-return {
-  api = 1,
-  name = \"NAME\",
-  version = \"0.1.0\",
-  on_error = \"reject\",
-  config = {
-    label = { type = \"label\", default = \"team\", help = \"grouping label that every push must have\" },
-  },
-  init = function(cfg)
-    return {
-      on_request = function(req)
-        if req.method ~= \"DELETE\" and not req.group[cfg.label] then
-          return gate.reject(422, \"grouping label \" .. cfg.label .. \" is missing\")
-        end
-      end,
-    }
-  end,
-}
-";
+/// A plugin to begin with and its test; `NAME` stands for its name.
+const SKELETON: [(&str, &str); 2] =
+    [(".lua", include_str!("skeleton.lua")), ("_test.lua", include_str!("skeleton_test.lua"))];
 
 fn create(name: &str) -> Result<String, Failure> {
     if !settings::is_plugin_name(name) {
@@ -199,13 +197,17 @@ fn create(name: &str) -> Result<String, Failure> {
             "{name:?} is no plugin name: a lower case letter, then letters, digits, _"
         )));
     }
-    let path = format!("{name}.lua");
-    // Never over a file that is there.
-    let write = || -> std::io::Result<()> {
-        use std::io::Write;
-        let mut file = std::fs::File::options().write(true).create_new(true).open(&path)?;
-        file.write_all(SKELETON.replace("NAME", name).as_bytes())
-    };
-    write().map_err(|error| Failure::Problems(format!("cannot write {path}: {error}\n")))?;
-    Ok(format!("wrote {path}\n"))
+    let mut said = String::new();
+    for (ending, source) in SKELETON {
+        let path = format!("{name}{ending}");
+        // Never over a file that is there.
+        let write = || -> std::io::Result<()> {
+            use std::io::Write;
+            let mut file = std::fs::File::options().write(true).create_new(true).open(&path)?;
+            file.write_all(source.replace("NAME", name).as_bytes())
+        };
+        write().map_err(|error| Failure::Problems(format!("{said}cannot write {path}: {error}\n")))?;
+        said.push_str(&format!("wrote {path}\n"));
+    }
+    Ok(said)
 }

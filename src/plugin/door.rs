@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::clock::{Now, UnixNanos};
 use crate::model::template::Template;
-use crate::model::{Families, GroupingKey, Lifetime, NameRules, RequestFacts};
+use crate::model::{Families, GroupingKey, Lifetime, LooseLine, NameRules, Refusal, RequestFacts};
 
 /// Where plugins come from and what binds them all.
 #[derive(Clone, Debug)]
@@ -42,8 +42,9 @@ pub struct StoreFacts {
 /// those of a series begin.
 pub type Cut<'c> = &'c dyn Fn(usize, &dyn Fn(u32) -> Option<u32>) -> Option<Template>;
 
-/// Takes the families of a body; the flag says whether the body is nothing but their text.
-pub type Load<'l> = &'l mut dyn FnMut(&Families<'_>, bool);
+/// Takes the families of a body. The flag says whether the body is nothing but their text; the lines, where
+/// each series stood if it was read loosely.
+pub type Load<'l> = &'l mut dyn FnMut(&Families<'_>, bool, &[LooseLine]);
 
 /// A push on its way, as the gateway hands it in.
 pub struct Push<'p, P, G, S, F> {
@@ -51,8 +52,11 @@ pub struct Push<'p, P, G, S, F> {
     pub facts: RequestFacts,
     pub body: &'p [u8],
     pub now: Now,
-    /// Reads the body and hands its families over. The key is the one they will be stored under.
+    /// Reads the body and hands its families over. The key is the one they will be stored under. If the
+    /// second argument says so, names may break the rules and values be null.
     pub parse: P,
+    /// Words the refusal of a line that plugins left as it must not be; zero: nobody knows which.
+    pub refuse_line: &'p dyn Fn(u32) -> Refusal,
     /// Says what is stored where these families, as they came in, are to go.
     pub around: G,
     /// Stores the families under the key, with the lifetime that plugins gave the group, if they did.

@@ -8,7 +8,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::generation::{Generation, Options, Problem};
+use super::generation::{Generation, Options, Problem, read_config};
+use super::settings::File;
 use super::stats::Shared;
 
 /// See the module.
@@ -16,6 +17,7 @@ use super::stats::Shared;
 pub struct Plugins {
     id: u64,
     options: Options,
+    purpose: Purpose,
     /// Number of the generation in force; read at every push.
     number: AtomicU64,
     current: Mutex<Arc<Generation>>,
@@ -31,6 +33,18 @@ pub struct Plugins {
     pushes: AtomicU64,
 }
 
+/// Runs the tests of the plugins that a file configures.
+pub type Tests = fn(&Options, &File) -> Result<(), Vec<Problem>>;
+
+/// What plugins are loaded for.
+#[derive(Clone, Debug)]
+enum Purpose {
+    /// To serve. Their tests must pass before a reload, where the configuration says so.
+    Serve(Option<Tests>),
+    /// To be tried out with this configuration in place of a file.
+    Trial(Box<File>),
+}
+
 static ENGINES: AtomicU64 = AtomicU64::new(0);
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -44,6 +58,29 @@ impl Plugins {
     ///
     /// Everything that is wrong with them, unless broken ones are allowed.
     pub fn start(options: Options) -> Result<Arc<Plugins>, Vec<Problem>> {
+        Plugins::start_for(options, Purpose::Serve(None))
+    }
+
+    /// The same; before a reload takes effect, `tests` are run if the configuration asks for that.
+    ///
+    /// # Errors
+    ///
+    /// As [`start`](Plugins::start).
+    pub fn start_tested(options: Options, tests: Tests) -> Result<Arc<Plugins>, Vec<Problem>> {
+        Plugins::start_for(options, Purpose::Serve(Some(tests)))
+    }
+
+    /// Loads the plugins that `file` configures, to be tried out: nothing of them is logged, their records
+    /// are kept, and no time passes for them.
+    ///
+    /// # Errors
+    ///
+    /// As [`start`](Plugins::start).
+    pub fn start_trial(options: Options, file: File) -> Result<Arc<Plugins>, Vec<Problem>> {
+        Plugins::start_for(options, Purpose::Trial(Box::new(file)))
+    }
+
+    fn start_for(options: Options, purpose: Purpose) -> Result<Arc<Plugins>, Vec<Problem>> {
         let started = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let plugins = Plugins {
             id: ENGINES.fetch_add(1, Ordering::Relaxed),
@@ -51,6 +88,7 @@ impl Plugins {
             current: Mutex::new(Arc::new(Generation::empty(options.names))),
             options,
             wants_headers: AtomicBool::new(false),
+            purpose,
             shared: Mutex::default(),
             reloading: Mutex::default(),
             reload_successful: AtomicBool::new(true),
@@ -72,17 +110,20 @@ impl Plugins {
     pub fn reload(&self) -> Result<u64, Vec<Problem>> {
         let _one_at_a_time = lock(&self.reloading);
         let old = self.generation();
-        let shared = |name: &str| self.shared_of(name);
-        let generation = match Generation::build(&self.options, old.number + 1, &old, &shared) {
+        let generation = match self.build(&old) {
             Ok(generation) => generation,
             Err(problems) => {
                 self.reload_successful.store(false, Ordering::Relaxed);
-                for problem in &problems {
-                    tracing::error!(%problem, "plugins not reloaded");
+                if !self.on_trial() {
+                    problems.iter().for_each(|problem| tracing::error!(%problem, "plugins not reloaded"));
                 }
                 return Err(problems);
             }
         };
+        if self.on_trial() {
+            self.publish(generation);
+            return Ok(old.number + 1);
+        }
         for problem in &generation.broken {
             tracing::error!(%problem, "plugin is off");
         }
@@ -93,15 +134,7 @@ impl Plugins {
         }
         let number = generation.number;
         tracing::info!(generation = number, plugins = generation.plugins.len(), "plugins loaded");
-        for planned in &generation.plugins {
-            planned.spec.shared.take_metrics(&planned.about.metrics);
-        }
-        // Headers that the old generation reads are still copied for it until the new one serves.
-        self.wants_headers.fetch_or(generation.wants_headers(), Ordering::Relaxed);
-        let wants_headers = generation.wants_headers();
-        *lock(&self.current) = Arc::new(generation);
-        self.number.store(number, Ordering::Release);
-        self.wants_headers.store(wants_headers, Ordering::Relaxed);
+        self.publish(generation);
         self.reload_successful.store(true, Ordering::Relaxed);
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         self.reload_time.store(now.as_secs(), Ordering::Relaxed);
@@ -113,8 +146,42 @@ impl Plugins {
         self.wants_headers.load(Ordering::Relaxed)
     }
 
+    fn build(&self, old: &Generation) -> Result<Generation, Vec<Problem>> {
+        let problem = |fault| vec![Problem { plugin: None, fault }];
+        let file = match &self.purpose {
+            Purpose::Trial(file) => (**file).clone(),
+            Purpose::Serve(_) => read_config(&self.options).map_err(problem)?,
+        };
+        let shared = |name: &str| self.shared_of(name);
+        let generation = Generation::build(&self.options, &file, old.number + 1, old, &shared)?;
+        if let Purpose::Serve(Some(tests)) = self.purpose
+            && file.reload_tests
+            && old.number > 0
+        {
+            tests(&self.options, &file)?;
+        }
+        Ok(generation)
+    }
+
+    fn publish(&self, generation: Generation) {
+        for planned in &generation.plugins {
+            planned.spec.shared.take_metrics(&planned.about.metrics);
+        }
+        // Headers that the old generation reads are still copied for it until the new one serves.
+        self.wants_headers.fetch_or(generation.wants_headers(), Ordering::Relaxed);
+        let (number, wants_headers) = (generation.number, generation.wants_headers());
+        *lock(&self.current) = Arc::new(generation);
+        self.number.store(number, Ordering::Release);
+        self.wants_headers.store(wants_headers, Ordering::Relaxed);
+    }
+
     pub(super) fn id(&self) -> u64 {
         self.id
+    }
+
+    /// Whether they are only tried out.
+    pub(super) fn on_trial(&self) -> bool {
+        matches!(self.purpose, Purpose::Trial(_))
     }
 
     pub fn options(&self) -> &Options {
@@ -151,6 +218,7 @@ impl Plugins {
     }
 
     pub(super) fn next_id(&self) -> u64 {
-        self.pushes.fetch_add(1, Ordering::Relaxed)
+        // Answers of a trial must be the same each time.
+        if self.on_trial() { 0 } else { self.pushes.fetch_add(1, Ordering::Relaxed) }
     }
 }

@@ -123,7 +123,7 @@ mod tests {
         let mut draft = Draft::new(NameRules::Legacy);
         draft.clear(NameRules::Legacy, &GroupingKey::new("j", []));
         let families = text::parse(body.as_bytes(), NameRules::Legacy, Families::default()).unwrap();
-        draft.load(&Received { families: &families, body: body.as_bytes() });
+        draft.load(&Received { families: &families, body: body.as_bytes(), loose: &[] });
         family(&draft, 0).into_iter().map(|found| found.0).collect()
     }
 

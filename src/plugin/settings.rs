@@ -97,9 +97,6 @@ impl File {
 
     fn check(&self) -> Result<(), Fault> {
         let fault = |text: String| Err(Fault::new(Code::Config, text));
-        if self.reload_tests {
-            return fault("reload_tests is not available yet".to_owned());
-        }
         if self.plugins.len() > PLUGINS_MAX {
             return fault(format!("{} plugins, at most {PLUGINS_MAX} are allowed", self.plugins.len()));
         }
@@ -123,7 +120,11 @@ impl File {
             }
             match entry.mode.as_deref() {
                 None | Some("enforce") => {}
-                Some("shadow") => return fault(format!("{name}: mode shadow is not available yet")),
+                Some("shadow") => {
+                    return fault(format!(
+                        "{name}: mode shadow is not available in this version; leave mode out or set it to enforce"
+                    ));
+                }
                 Some(other) => return fault(format!("{name}: mode must be enforce, not {other:?}")),
             }
         }
@@ -216,7 +217,6 @@ mod tests {
             "plugins: [{ name: a, path: a.lua, use: 'bundled:relabel' }]",
             "plugins: [{ name: a, only: up }]",
             "plugins: [{ name: a, on_error: maybe }]",
-            "reload_tests: true",
             "plugins: [{ name: a, mode: shadow }]",
             "plugins: [{ name: a, budget: { speed: 1 } }]",
             "plugins: [",

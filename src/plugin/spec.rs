@@ -76,6 +76,17 @@ struct Compiled {
 const REGEXES_MAX: usize = 16;
 
 impl Sources {
+    /// Where they are no Lua 5.1, and how.
+    pub fn beyond_lua51(&self, name: &str) -> Vec<String> {
+        let files = std::iter::once((name, &self.main));
+        let modules = self.modules.iter().map(|(module, text)| (module.as_str(), text));
+        let found = files.chain(modules).flat_map(|(file, text)| {
+            let found = super::dialect::find(text).into_iter();
+            found.map(move |beyond| format!("{file}:{}: {} is not Lua 5.1", beyond.line, beyond.what))
+        });
+        found.collect()
+    }
+
     /// # Errors
     ///
     /// E_LOAD: a source is too large or does not parse; the text names the file.

@@ -26,6 +26,8 @@ pub struct Stage {
     pub id: Cell<u64>,
     /// Whether nothing will be stored: a check or a test.
     pub dry: Cell<bool>,
+    /// The records that plugins wrote, where somebody asks for them instead of the log.
+    pub log: RefCell<Option<Vec<String>>>,
     pub worker: usize,
     pub workers: usize,
 }
@@ -42,9 +44,15 @@ impl Stage {
             dying: Cell::default(),
             id: Cell::new(0),
             dry: Cell::new(false),
+            log: RefCell::default(),
             worker,
             workers,
         }
+    }
+
+    /// Keeps a record where somebody asked for records; false if they belong in the log.
+    pub fn keep_record(&self, record: impl FnOnce() -> String) -> bool {
+        self.log.borrow_mut().as_mut().map(|log| log.push(record())).is_some()
     }
 
     pub fn id_text(&self) -> String {

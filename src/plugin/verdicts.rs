@@ -2,9 +2,6 @@
 //!
 //! Texts of scripts never reach the pusher, except the reason of a deliberate `gate.reject`.
 
-use std::time::Duration;
-
-use super::budget::Used;
 pub use super::door::Passed;
 use super::fault::{Code, Fault};
 use super::vm::Reject;
@@ -49,11 +46,12 @@ pub(super) fn reason_of(fault: &Fault) -> &'static str {
 }
 
 /// A refusal because a plugin failed.
-pub(super) fn refused_by_fault(plugin: &str, fault: &Fault, used: Used, id: &str) -> Refusal {
+pub(super) fn refused_by_fault(plugin: &str, fault: &Fault, id: &str) -> Refusal {
     let code = reason_of(fault);
     let (status, wait, what) = match code {
         "breaker" => (503, Some(BREAKER_SECONDS), "rests after it broke its budget repeatedly".to_owned()),
-        "budget" => (503, Some(1), format!("used up its time budget ({:.1} ms)", millis(used.time))),
+        // Worded by the host itself.
+        "budget" => (503, Some(1), fault.text.clone()),
         "memory" => (503, Some(1), "used up its memory".to_owned()),
         _ => (500, None, format!("failed ({})", fault.code.name())),
     };
@@ -66,8 +64,4 @@ pub(super) fn refused_by_fault(plugin: &str, fault: &Fault, used: Used, id: &str
         text: format!("push rejected: plugin {plugin} {what}; nothing was stored; id {id}"),
         headers,
     }
-}
-
-fn millis(time: Duration) -> f64 {
-    time.as_secs_f64() * 1e3
 }

@@ -18,15 +18,16 @@ use super::draft::{Received, Snapshot};
 use super::engine::Plugins;
 use super::fault::{Code, Fault};
 use super::generation::{Generation, Planned};
+use super::results::Due;
 use super::settings::OnError;
 use super::spec::Body;
 use super::stage::Stage;
 use super::stats::{Run, bump};
 use super::transform::{self, Ended};
 use super::verdicts::{Outcome, Passed, reason_of, refused_by_fault, refused_by_plugin};
-use super::vm::{Health, ResultField, Verdict, Vm, one_line};
+use super::vm::{Health, Verdict, Vm, one_line};
 use crate::clock::Now;
-use crate::model::{Families, GroupingKey, Lifetime, Reason, Refusal, RequestFacts};
+use crate::model::{Families, GroupingKey, Lifetime, LooseLine, Reason, Refusal, RequestFacts};
 
 pub(super) use expire::About;
 
@@ -34,15 +35,15 @@ pub(super) use expire::About;
 const LOAD_RETRY: Duration = Duration::from_secs(1);
 
 /// One plugin on this worker.
-struct Slot {
-    planned: Planned,
-    vm: Option<Vm>,
+pub(super) struct Slot {
+    pub planned: Planned,
+    pub vm: Option<Vm>,
     failed_load: Option<(Fault, Instant)>,
     breaker: Breaker,
     cache: SeriesCache,
     /// Whether it takes part in the push on stage.
-    active: bool,
-    used: Used,
+    pub active: bool,
+    pub used: Used,
     /// The grouping key before its `on_request`, if that changed it.
     undo_group: Option<GroupingKey>,
     /// The same after it.
@@ -52,11 +53,15 @@ struct Slot {
 
 pub(super) struct Worker {
     pub engine: u64,
-    generation: Arc<Generation>,
-    stage: Rc<Stage>,
-    slots: Vec<Slot>,
+    pub generation: Arc<Generation>,
+    pub stage: Rc<Stage>,
+    pub slots: Vec<Slot>,
     snapshot: Snapshot,
     spare: Families<'static>,
+    /// Pushes that plugins have not been told the result of.
+    pub due: Vec<Due>,
+    /// Whether somebody knows that results are due.
+    pub due_is_known: bool,
 }
 
 thread_local! {
@@ -75,12 +80,13 @@ impl Plugins {
     /// A plugin refuses the push, or `parse` or `store` does. Nothing is stored then.
     pub fn push<P, G, S, F>(&self, push: Push<'_, P, G, S, F>) -> Result<Passed, Refusal>
     where
-        P: FnOnce(&GroupingKey, Load<'_>) -> Result<(), Refusal>,
+        P: FnOnce(&GroupingKey, bool, Load<'_>) -> Result<(), Refusal>,
         G: Fn(&GroupingKey, &Families<'_>) -> StoreFacts,
         S: FnOnce(&GroupingKey, &Families<'_>, Cut<'_>, Option<Lifetime>) -> Result<(), Refusal>,
         F: FnOnce(&GroupingKey),
     {
         let mut worker = self.take_worker();
+        worker.stage.id.set(self.next_id());
         let outcome = worker.push(push);
         put_back(worker);
         outcome
@@ -99,6 +105,7 @@ impl Plugins {
         delete: impl FnOnce(&GroupingKey) -> T,
     ) -> Result<(Option<T>, Passed), Refusal> {
         let mut worker = self.take_worker();
+        worker.stage.id.set(self.next_id());
         let outcome = worker.delete(key, facts, now, delete);
         put_back(worker);
         outcome
@@ -109,6 +116,10 @@ impl Plugins {
     /// The next push of that shape need not come here while the number is the same. `None` also until
     /// this thread has switched to the newest generation.
     pub fn chain(&self, key: &GroupingKey) -> Option<u64> {
+        // Who tries plugins out wants to see them run.
+        if self.on_trial() {
+            return None;
+        }
         WORKERS.with_borrow(|workers| {
             let mine = workers.iter().find(|worker| worker.engine == self.id())?;
             if mine.generation.number == self.number() { mine.chain(key) } else { None }
@@ -139,18 +150,27 @@ impl Plugins {
                 slots: Vec::new(),
                 snapshot: Snapshot::default(),
                 spare: Families::default(),
+                due: Vec::new(),
+                due_is_known: false,
             }
         });
+        if self.on_trial() && !worker.stage.dry.replace(true) {
+            *worker.stage.log.borrow_mut() = Some(Vec::new());
+        }
         if worker.generation.number != self.number() {
             worker.switch_to(self.generation());
         }
-        worker.stage.id.set(self.next_id());
         worker
     }
 }
 
+/// Looks at the worker of an engine on this thread, if there is one.
+pub(super) fn with_worker<T>(engine: u64, look: impl FnOnce(&mut Worker) -> T) -> Option<T> {
+    WORKERS.with_borrow_mut(|workers| workers.iter_mut().find(|worker| worker.engine == engine).map(look))
+}
+
 /// A worker that is not put back, as after a panic, is made anew.
-fn put_back(worker: Worker) {
+pub(super) fn put_back(worker: Worker) {
     WORKERS.with_borrow_mut(|workers| {
         if workers.len() >= ENGINES_MAX {
             workers.remove(0);
@@ -161,6 +181,8 @@ fn put_back(worker: Worker) {
 
 impl Worker {
     fn switch_to(&mut self, generation: Arc<Generation>) {
+        // Each push ends with the plugins that it began with.
+        self.tell_results();
         let mut old: Vec<Slot> = std::mem::take(&mut self.slots);
         for planned in &generation.plugins {
             let same = old.iter().position(|slot| Arc::ptr_eq(&slot.planned.spec, &planned.spec));
@@ -173,7 +195,7 @@ impl Worker {
         }
         for slot in &old {
             if let Some(vm) = &slot.vm {
-                vm.shut_down("reload");
+                vm.shut_down("reload", Allowance::ASIDE);
             }
         }
         self.generation = generation;
@@ -211,7 +233,7 @@ impl Worker {
 
     fn push<P, G, S, F>(&mut self, push: Push<'_, P, G, S, F>) -> Result<Passed, Refusal>
     where
-        P: FnOnce(&GroupingKey, Load<'_>) -> Result<(), Refusal>,
+        P: FnOnce(&GroupingKey, bool, Load<'_>) -> Result<(), Refusal>,
         G: Fn(&GroupingKey, &Families<'_>) -> StoreFacts,
         S: FnOnce(&GroupingKey, &Families<'_>, Cut<'_>, Option<Lifetime>) -> Result<(), Refusal>,
         F: FnOnce(&GroupingKey),
@@ -225,9 +247,9 @@ impl Worker {
             let body = push.body;
             let (stage, around) = (&self.stage, &push.around);
             let asks = self.slots.iter().any(|slot| slot.active && slot.planned.about.facts);
-            let mut load = |families: &Families<'_>, is_text: bool| {
+            let mut load = |families: &Families<'_>, is_text: bool, loose: &[LooseLine]| {
                 let mut draft = stage.draft.borrow_mut();
-                draft.load(&Received { families, body });
+                draft.load(&Received { families, body, loose });
                 if chain.is_some() && is_text {
                     draft.outline(families);
                 }
@@ -235,12 +257,18 @@ impl Worker {
                     stage.store.set(Some(around(&key, families)));
                 }
             };
-            if let Err(refusal) = (push.parse)(&key, &mut load) {
+            let lenient = self.slots.iter().any(|slot| slot.active && slot.planned.about.lenient_names);
+            if let Err(refusal) = (push.parse)(&key, lenient, &mut load) {
                 outcome = Some(Outcome::Refused(refusal));
             }
         }
-        outcome =
-            outcome.or_else(|| self.phase_transform(&mut passed)).or_else(|| self.phase_commit(&mut passed));
+        outcome = outcome
+            .or_else(|| self.phase_transform(&mut passed))
+            .or_else(|| {
+                let line = self.stage.draft.borrow().first_illegal_line()?;
+                Some(Outcome::Refused((push.refuse_line)(line)))
+            })
+            .or_else(|| self.phase_commit(&mut passed));
         let result = match outcome {
             Some(Outcome::Refused(refusal)) => {
                 if matches!(refusal.reason, Reason::Plugin { mark_failed: true, .. }) {
@@ -264,7 +292,7 @@ impl Worker {
                 stored
             }
         };
-        self.phase_result(&result, &passed);
+        self.note_result(result.as_ref().err(), passed.stored);
         self.end();
         result.map(|()| passed)
     }
@@ -287,8 +315,7 @@ impl Worker {
                 Ok(Some(delete(&key)))
             }
         };
-        let told = result.as_ref().map(|_| ()).map_err(Clone::clone);
-        self.phase_result(&told, &passed);
+        self.note_result(result.as_ref().err(), passed.stored);
         self.end();
         result.map(|deleted| (deleted, passed))
     }
@@ -331,9 +358,11 @@ impl Worker {
                     counts.count_error(fault.code);
                     let (name, id) = (&slot.planned.spec.name, self.stage.id_text());
                     let text = one_line(&fault.text, 2048);
-                    tracing::error!(plugin = name, id, code = fault.code.name(), "{text}");
+                    if !self.stage.keep_record(|| format!("{name}: error: {}: {text}", fault.code.name())) {
+                        tracing::error!(plugin = name, id, code = fault.code.name(), "{text}");
+                    }
                     if !pass {
-                        return Some(Outcome::Refused(refused_by_fault(name, &fault, slot.used, &id)));
+                        return Some(Outcome::Refused(refused_by_fault(name, &fault, &id)));
                     }
                     counts.count_skip(reason_of(&fault));
                     let mut draft = self.stage.draft.borrow_mut();
@@ -380,46 +409,6 @@ impl Worker {
         })
     }
 
-    /// Tells the plugins what became of the push. Their faults change nothing any more.
-    fn phase_result(&mut self, result: &Result<(), Refusal>, passed: &Passed) {
-        let draft = self.stage.draft.borrow();
-        let (dropped, n_series) = (draft.dropped() as f64, draft.n_series() as f64);
-        drop(draft);
-        let time: f64 = self.slots.iter().map(|slot| slot.used.time.as_secs_f64()).sum();
-        for slot in &mut self.slots {
-            let (true, Some(vm)) = (slot.active, &slot.vm) else { continue };
-            if vm.manifest.on_result.is_empty() {
-                continue;
-            }
-            let refusal = result.as_ref().err();
-            let mut fields = vec![
-                ("status", ResultField::Number(f64::from(status_of(refusal)))),
-                ("stored", ResultField::Bool(passed.stored)),
-                ("n_series", ResultField::Number(n_series)),
-                ("dropped", ResultField::Number(dropped)),
-                ("time", ResultField::Number(time)),
-            ];
-            if let Some(refusal) = refusal {
-                fields.push(("reason", ResultField::Text(&refusal.text)));
-                let header = |name: &str| refusal.headers.iter().find(|header| header.0 == name);
-                if let Some((_, plugin)) = header("X-Push-Plugin") {
-                    fields.push(("plugin", ResultField::Text(plugin)));
-                }
-                if let Some((_, code)) = header("X-Push-Code") {
-                    fields.push(("code", ResultField::Text(code)));
-                }
-            }
-            budget::arm(Allowance::ASIDE);
-            let told = transform::result(vm, &fields);
-            budget::disarm();
-            vm.end_hook();
-            if let Err(fault) = told {
-                slot.planned.spec.shared.counts.count_error(fault.code);
-                tracing::error!(plugin = slot.planned.spec.name, %fault, "on_result failed");
-            }
-        }
-    }
-
     /// Collects garbage and replaces machines that are beyond it.
     fn end(&mut self) {
         for slot in &mut self.slots {
@@ -442,7 +431,7 @@ impl Worker {
             }
             vm.count_calls();
             if vm.tidy(faulted) == Health::Bloated {
-                vm.shut_down("rebuild");
+                vm.shut_down("rebuild", Allowance::ASIDE);
                 bump(&counts.rebuilds, 1);
                 slot.vm = None;
             } else {
@@ -482,7 +471,12 @@ impl Slot {
             draft.begin_plugin();
             (self.used.steps, draft.received())
         };
-        let whole = Allowance::for_push(&self.planned.spec.budget, samples, generation.time_max);
+        // In tests and checks the clock stands still; steps count.
+        let time_max = if stage.dry.get() { Allowance::CHECK.time } else { generation.time_max };
+        let mut whole = Allowance::for_push(&self.planned.spec.budget, samples, time_max);
+        if stage.dry.get() {
+            whole.time = time_max;
+        }
         let rest = Allowance {
             steps: whole.steps.saturating_sub(steps),
             time: whole.time.saturating_sub(self.used.time),
@@ -500,12 +494,12 @@ impl Slot {
             bump(&counts.half_budget, 1);
         }
         if used.expired {
-            let text = format!(
-                "{} steps, {:.1} ms of {:.1} ms",
-                self.used.steps,
-                ms(self.used.time),
-                ms(whole.time)
-            );
+            let text = if self.used.steps >= whole.steps {
+                format!("used up its step budget ({} of {} steps)", self.used.steps, whole.steps)
+            } else {
+                let (used, whole) = (ms(self.used.time), ms(whole.time));
+                format!("used up its time budget ({used:.1} ms of {whole:.1} ms)")
+            };
             ended = Err(Fault::new(Code::Budget, text));
         }
         if !is_lua {
@@ -552,7 +546,8 @@ impl Slot {
             {
                 return Err(fault.clone());
             }
-            match Vm::load(&self.planned.spec, stage, Allowance::LOAD) {
+            let allowance = if stage.dry.get() { Allowance::CHECK } else { Allowance::LOAD };
+            match Vm::load(&self.planned.spec, stage, allowance) {
                 Ok(vm) => {
                     vm.note_memory();
                     (self.vm, self.failed_load) = (Some(vm), None);
@@ -601,14 +596,4 @@ pub(super) const BREAKER_SECONDS: u64 = REST.as_secs();
 
 fn ms(time: Duration) -> f64 {
     time.as_secs_f64() * 1e3
-}
-
-/// The status that the pusher gets. Refusals that are no plugin's are told apart by the server; to
-/// plugins they are bad requests.
-fn status_of(refusal: Option<&Refusal>) -> u16 {
-    match refusal.map(|refusal| refusal.reason) {
-        None => 200,
-        Some(Reason::Plugin { status, .. }) => status,
-        Some(_) => 400,
-    }
 }

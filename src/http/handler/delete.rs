@@ -1,5 +1,7 @@
 //! DELETE of a group.
 
+use std::sync::Arc;
+
 use crate::clock::Now;
 use crate::gateway::{Gateway, Passed, push_path};
 use crate::http::Answer;
@@ -10,20 +12,30 @@ use crate::http::service::Next;
 use crate::http::status;
 use crate::model::{Action, GroupingKey, RequestFacts};
 
-use super::Waiting;
+use super::request::Words;
+use super::{Waiting, results};
 
 /// Refuses a path that spells no group, and clients that may not delete it.
 pub fn begin(gateway: &Gateway, head: &Head<'_>, client: &Client, path: &PushPath<'_>) -> Next<Waiting> {
     let names = gateway.settings().names;
     let key = push_path::grouping_key(path.job, path.job_is_base64, path.rest, names);
     match key.and_then(|key| client.check(Action::Delete, Some(&key)).map(|()| key)) {
-        Ok(key) => Next::Bodiless(Waiting::Delete(key, super::request::facts(gateway, head, client))),
+        Ok(key) => {
+            let request = super::request::facts(gateway, head, client);
+            Next::Bodiless(Waiting::Delete(key, request, Words::wanted(head)))
+        }
         Err(refusal) => Next::Answer(counted(gateway, status::refused(&refusal))),
     }
 }
 
 /// Deletes. The answer is the same whether the group was there or not.
-pub async fn finish(gateway: &Gateway, key: &GroupingKey, request: Option<Box<RequestFacts>>) -> Answer {
+pub async fn finish(
+    gateway: &Arc<Gateway>,
+    key: &GroupingKey,
+    request: Option<Box<RequestFacts>>,
+    words: Words,
+) -> Answer {
+    let has_plugins = request.is_some();
     let deleted = match request {
         None => gateway.delete(key).map(|_| Passed::default()),
         Some(request) => gateway.delete_with(key, *request, Now::read()),
@@ -33,12 +45,15 @@ pub async fn finish(gateway: &Gateway, key: &GroupingKey, request: Option<Box<Re
         Err(refusal) => Err(refusal),
     };
     let answer = match durable {
-        Err(refusal) => status::refused(&refusal),
+        Err(refusal) => words.refused(&refusal),
         Ok(passed) => passed
             .headers()
             .into_iter()
             .fold(Answer::empty(202), |answer, (name, value)| answer.header(name, value)),
     };
+    if has_plugins {
+        results::tell_later(gateway);
+    }
     counted(gateway, answer)
 }
 

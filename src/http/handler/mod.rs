@@ -21,6 +21,8 @@ use crate::http::worker::Driver;
 use crate::http::{Answer, status as code};
 use crate::model::{Action, GroupingKey, Limit, Refusal, RequestFacts};
 
+use self::request::Words;
+
 pub mod admin;
 pub mod api;
 pub mod delete;
@@ -28,6 +30,7 @@ pub mod probe;
 pub mod push;
 mod reload;
 mod request;
+mod results;
 pub mod scrape;
 pub mod status;
 
@@ -50,7 +53,7 @@ pub struct Frontend {
 /// A request that waits for the end of its body.
 pub enum Waiting {
     Push(push::Push),
-    Delete(GroupingKey, Option<Box<RequestFacts>>),
+    Delete(GroupingKey, Option<Box<RequestFacts>>, Words),
     Scrape(scrape::Scrape),
     Healthy,
     Ready,
@@ -84,6 +87,10 @@ impl Service for Frontend {
 
     fn closed(&self) {
         self.gateway.telemetry().connection_closed();
+    }
+
+    fn ended(&self) {
+        self.gateway.end_thread();
     }
 
     fn limited(&self, limit: Limit) {
@@ -139,7 +146,7 @@ impl Service for Frontend {
     async fn finish(&self, waiting: Waiting, body: Bytes) -> Answer {
         match waiting {
             Waiting::Push(push) => push::finish(self, push, body).await,
-            Waiting::Delete(key, request) => delete::finish(&self.gateway, &key, request).await,
+            Waiting::Delete(key, request, words) => delete::finish(&self.gateway, &key, request, words).await,
             Waiting::Scrape(scrape) => scrape::finish(&self.gateway, scrape).await,
             Waiting::Healthy => self.counted("healthy", "get", probe::healthy()),
             Waiting::Ready => self.counted("ready", "get", probe::ready(&self.gateway)),

@@ -16,7 +16,8 @@ use crate::http::service::Next;
 use crate::http::status;
 use crate::model::{Action, GroupingKey, Refusal, RequestFacts};
 
-use super::{Frontend, Waiting};
+use super::request::Words;
+use super::{Frontend, Waiting, results};
 
 /// A push whose path is fine and whose body is on its way.
 pub struct Push {
@@ -27,6 +28,7 @@ pub struct Push {
     facts: Facts,
     /// For plugins, where there are any.
     request: Option<Box<RequestFacts>>,
+    words: Words,
 }
 
 /// What is counted of a push, whatever becomes of it.
@@ -62,7 +64,8 @@ pub fn begin(
             let manner = Manner { mode, options };
             let content_type = head.content_type.map(|value| head.share(value));
             let request = super::request::facts(gateway, head, client);
-            Next::Body(Waiting::Push(Push { manner, key, content_type, coding, facts, request }))
+            let words = Words::wanted(head);
+            Next::Body(Waiting::Push(Push { manner, key, content_type, coding, facts, request, words }))
         }
         Err(refusal) => {
             gateway.telemetry().count_refusal(refusal.reason);
@@ -74,7 +77,8 @@ pub fn begin(
 /// Applies a push whose body is whole, and waits for the disk if that was promised.
 pub async fn finish(frontend: &Frontend, push: Push, body: Bytes) -> Answer {
     let gateway = &*frontend.gateway;
-    let Push { manner, key, content_type, coding, facts, request } = push;
+    let Push { manner, key, content_type, coding, facts, request, words } = push;
+    let has_plugins = request.is_some();
     // Refused before it gets to a handler, in the reference, which therefore does not count it as a push.
     if let Err(refusal) = coding.check_start(&body) {
         return frontend.refused(&refusal);
@@ -105,8 +109,11 @@ pub async fn finish(frontend: &Frontend, push: Push, body: Bytes) -> Answer {
                 .into_iter()
                 .fold(Answer::empty(status), |answer, (name, value)| answer.header(name, value))
         }
-        Err(refusal) => status::refused(&refusal),
+        Err(refusal) => words.refused(&refusal),
     };
+    if has_plugins {
+        results::tell_later(&frontend.gateway);
+    }
     count(gateway, facts, Instant::now(), answer)
 }
 

@@ -2,7 +2,7 @@
 
 use super::{Draft, DraftFamily, DraftSample, Label, Text};
 use crate::limits::{LABEL_VALUE_BYTES_MAX, SERIES_LABELS_MAX};
-use crate::model::{MetricType, Number, Part, Span};
+use crate::model::{LooseLine, MetricType, Number, Part, Span};
 use crate::plugin::fault::{Code, Fault};
 
 /// The outcome of an edit: what it did, or why it is not allowed.
@@ -354,6 +354,7 @@ impl Draft {
             count: Number::Int(0),
             detail: None,
             dropped: false,
+            loose: LooseLine::default(),
         });
         self.families[family as usize].n_samples += 1;
         self.samples.len() as u32 - 1
@@ -398,6 +399,7 @@ impl Draft {
         }
         let sample = &mut self.samples[sample as usize];
         sample.value = value;
+        sample.loose.null = false;
         // The message would still say the old value.
         sample.detail = None;
         Ok(())

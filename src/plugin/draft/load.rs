@@ -3,13 +3,15 @@
 use std::borrow::Cow;
 
 use super::{Draft, DraftFamily, DraftSample, Label, Text};
-use crate::model::{self, Detail, Families, GroupingKey, NameRules, Series, Span};
+use crate::model::{self, Detail, Families, GroupingKey, LooseLine, NameRules, Series, Span};
 
 /// What a parsed push is loaded from.
 pub struct Received<'r, 'b> {
     pub families: &'r Families<'b>,
     /// The body that the families mostly borrow from; text from elsewhere is copied.
     pub body: &'r [u8],
+    /// Where each series of `families` stood, if a lenient reading let pass what is not valid.
+    pub loose: &'r [LooseLine],
 }
 
 /// Where a borrowed text lies in the body, if it does.
@@ -44,7 +46,7 @@ impl Draft {
         self.group.clear();
         self.outline.clear();
         self.sample_of.clear();
-        (self.timestamped, self.names) = (false, names);
+        (self.timestamped, self.names, self.is_loose) = (false, names, false);
         (self.received, self.body_bytes, self.written, self.added, self.dropped) = (0, 0, 0, 0, 0);
         for (name, value) in key.labels() {
             let label = Label { name: self.write(name), value: self.write(value) };
@@ -69,6 +71,7 @@ impl Draft {
         }
         self.body_bytes = received.body.len();
         self.timestamped = families.timestamped;
+        self.is_loose = !received.loose.is_empty();
         self.parts.extend_from_slice(&families.parts);
         self.labels.reserve(families.labels.len());
         for label in &families.labels {
@@ -90,7 +93,7 @@ impl Draft {
                 n_samples,
                 merged_into: None,
             });
-            for series in families.series_of(family) {
+            for (position, series) in family.series.range().zip(families.series_of(family)) {
                 self.samples.push(DraftSample {
                     family: at,
                     labels: series.labels,
@@ -99,6 +102,7 @@ impl Draft {
                     count: series.count,
                     detail: None,
                     dropped: false,
+                    loose: received.loose.get(position).copied().unwrap_or_default(),
                 });
             }
         }
@@ -128,6 +132,21 @@ impl Draft {
     /// The place of a text: in the body where it was borrowed from there, else at the arena's end.
     fn take(&mut self, source: &Source<'_>, text: &str) -> Text {
         source.find(text).unwrap_or_else(|| self.write(text))
+    }
+
+    /// The first line of the body whose sample is still not valid, of those that a lenient reading let
+    /// pass; zero if the line is not known.
+    pub fn first_illegal_line(&self) -> Option<u32> {
+        if !self.is_loose {
+            return None;
+        }
+        let legal = |(at, sample): &(usize, &DraftSample)| {
+            !sample.loose.null
+                && self.names.is_metric_name(self.family_name(sample.family))
+                && self.own(*at as u32).iter().all(|label| self.names.is_label_name(self.text(label.name)))
+        };
+        let left = self.samples.iter().enumerate().filter(|(_, sample)| !sample.dropped);
+        left.filter(|sample| !legal(sample)).map(|(_, sample)| sample.loose.line).min()
     }
 
     /// The push as it is now, in the vectors of `into`. Families without samples are left out, and so

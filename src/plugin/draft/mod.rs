@@ -18,7 +18,7 @@ mod series;
 mod template;
 
 use crate::model::template::Outline;
-use crate::model::{MetricType, NameRules, Number, Part, Span};
+use crate::model::{LooseLine, MetricType, NameRules, Number, Part, Span};
 
 pub use edit::{Edit, NewSample};
 pub use load::Received;
@@ -62,6 +62,8 @@ pub struct DraftSample {
     /// Its protobuf value message, a piece of `blobs`.
     detail: Option<Span>,
     pub dropped: bool,
+    /// Where it stood, if a lenient reading let its line pass.
+    pub loose: LooseLine,
 }
 
 impl DraftSample {
@@ -82,6 +84,8 @@ pub struct Draft {
     blobs: Vec<u8>,
     timestamped: bool,
     names: NameRules,
+    /// Whether names may break the rules and values may be null until the last plugin is through.
+    is_loose: bool,
     /// The grouping labels, sorted by name.
     group: Vec<Label>,
     /// Samples as they came in.
@@ -119,6 +123,7 @@ impl Draft {
             blobs: Vec::new(),
             timestamped: false,
             names,
+            is_loose: false,
             group: Vec::new(),
             received: 0,
             outline: Outline::default(),

@@ -282,7 +282,9 @@ impl Draft {
                 }
                 None => self.untyped_beside(&new.name),
             };
+            let loose = self.samples[sample as usize].loose;
             let added = self.push_plain(family, value);
+            self.samples[added as usize].loose = loose;
             self.replace_labels(added, pairs(&new.labels))?;
         }
         self.drop_sample(sample);

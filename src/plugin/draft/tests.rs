@@ -18,7 +18,7 @@ fn draft_of(body: &str) -> Draft {
     let mut draft = Draft::new(NameRules::Legacy);
     draft.clear(NameRules::Legacy, &key);
     let families = text::parse(body.as_bytes(), NameRules::Legacy, Families::default()).unwrap();
-    draft.load(&Received { families: &families, body: body.as_bytes() });
+    draft.load(&Received { families: &families, body: body.as_bytes(), loose: &[] });
     draft
 }
 
@@ -109,7 +109,7 @@ fn text_that_is_not_in_the_body_is_copied() {
     let mut draft = Draft::new(NameRules::Legacy);
     draft.clear(NameRules::Legacy, &GroupingKey::new("j", []));
     // A body that is not text.
-    draft.load(&Received { families: &families, body: b"\xff\xfe" });
+    draft.load(&Received { families: &families, body: b"\xff\xfe", loose: &[] });
     assert_eq!(draft.label(0, "n"), Some("v"));
     assert_eq!(draft.label(0, "job"), Some("j"));
     let after = draft.families_into(Families::default());

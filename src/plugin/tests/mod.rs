@@ -5,6 +5,7 @@ mod expire;
 mod hooks;
 mod hostile;
 mod known;
+mod lenient;
 mod reload;
 mod same;
 mod stale;
@@ -103,7 +104,9 @@ impl Rig {
     pub fn push_to(&self, key: &GroupingKey, body: &str) -> Result<Passed, Refusal> {
         let facts = RequestFacts { method: "PUT", ..RequestFacts::default() };
         let body = Bytes::copy_from_slice(body.as_bytes());
-        self.gateway.push_with(Mode::ReplaceGroup, key, facts, &body, Now::read())
+        let outcome = self.gateway.push_with(Mode::ReplaceGroup, key, facts, &body, Now::read());
+        self.gateway.tell_results();
+        outcome
     }
 
     /// Header of the refusal.

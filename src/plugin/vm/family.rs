@@ -10,6 +10,7 @@ use mlua::{
 
 use super::sample::kind_name;
 use super::state::State;
+use super::values::utf8;
 use crate::model::MetricType;
 use crate::plugin::budget::charge;
 use crate::plugin::draft::Text;
@@ -27,8 +28,7 @@ impl FamilyHandle {
     }
 
     fn writable(&self, what: &str) -> Result<u32, Fault> {
-        self.state.in_transform(what)?;
-        self.at()
+        self.state.to_change(&self.state.families, self.which, what)
     }
 
     fn text(&self, lua: &Lua, text: Option<Text>) -> mlua::Result<Option<LuaString>> {
@@ -59,10 +59,6 @@ pub fn kind_named(name: &str) -> Option<MetricType> {
     ]
     .into_iter()
     .find(|kind| kind_name(*kind) == name)
-}
-
-fn utf8(text: &LuaString) -> Result<String, Fault> {
-    text.to_str().map(|text| text.to_owned()).map_err(|_| Fault::new(Code::Value, "text must be UTF-8"))
 }
 
 impl UserData for FamilyHandle {

@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 use std::fmt::Write as _;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use mlua::Value;
 
@@ -12,6 +12,12 @@ use crate::plugin::stats::bump;
 /// Records per second, and how many may come at once.
 const RATE: f64 = 20.0;
 const BURST: f64 = 100.0;
+
+/// Time between two records that say how many were held back.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// Fields of one record.
+const FIELDS_MAX: usize = 64;
 
 /// Bytes of one record.
 const RECORD_BYTES_MAX: usize = 2048;
@@ -24,16 +30,36 @@ pub enum Level {
     Error,
 }
 
+impl Level {
+    fn name(self) -> &'static str {
+        match self {
+            Level::Debug => "debug",
+            Level::Info => "info",
+            Level::Warn => "warn",
+            Level::Error => "error",
+        }
+    }
+}
+
 /// Lets records through at [`RATE`].
 #[derive(Debug)]
 pub struct LogGate {
     tokens: Cell<f64>,
     filled: Cell<Instant>,
+    /// Records held back since that was last said, and when it was.
+    held_back: Cell<u64>,
+    said: Cell<Instant>,
 }
 
 impl Default for LogGate {
     fn default() -> LogGate {
-        LogGate { tokens: Cell::new(BURST), filled: Cell::new(Instant::now()) }
+        let now = Instant::now();
+        LogGate {
+            tokens: Cell::new(BURST),
+            filled: Cell::new(now),
+            held_back: Cell::new(0),
+            said: Cell::new(now),
+        }
     }
 }
 
@@ -43,21 +69,42 @@ impl LogGate {
         let tokens = (self.tokens.get() + since * RATE).min(BURST);
         let pass = tokens >= 1.0;
         self.tokens.set(if pass { tokens - 1.0 } else { tokens });
+        if !pass {
+            self.held_back.set(self.held_back.get() + 1);
+        }
         pass
+    }
+
+    /// How many records were held back, if that is to be said: once per second.
+    fn to_say(&self, now: Instant) -> Option<u64> {
+        let is_time = now.saturating_duration_since(self.said.get()) >= PAUSE;
+        let held_back = if is_time { self.held_back.take() } else { 0 };
+        (held_back > 0).then(|| {
+            self.said.set(now);
+            held_back
+        })
     }
 }
 
 /// Writes one record, the push's number and the plugin's name added.
 pub fn record(state: &State, level: Level, message: &str, fields: &Value) {
-    if !state.log.pass(Instant::now()) {
+    let now = Instant::now();
+    let pass = state.log.pass(now);
+    if let Some(held_back) = state.log.to_say(now) {
+        tracing::warn!(plugin = state.spec.name, held_back, "a plugin writes too many log records");
+    }
+    if !pass {
         bump(&state.spec.shared.counts.log_suppressed, 1);
         return;
     }
     let mut text = message.to_owned();
     if let Value::Table(table) = fields {
-        for pair in table.pairs::<Value, Value>() {
-            let Ok((key, value)) = pair else { break };
-            let (Ok(key), Ok(value)) = (key.to_string(), value.to_string()) else { continue };
+        let pairs = table.pairs::<Value, Value>().take(FIELDS_MAX).flatten();
+        let read = pairs.filter_map(|(key, value)| Some((key.to_string().ok()?, value.to_string().ok()?)));
+        let mut pairs: Vec<(String, String)> = read.collect();
+        // Lua keeps no order.
+        pairs.sort();
+        for (key, value) in pairs {
             // Writing to a string cannot fail.
             let _ = write!(text, " {key}={value:?}");
             if text.len() > RECORD_BYTES_MAX {
@@ -66,6 +113,9 @@ pub fn record(state: &State, level: Level, message: &str, fields: &Value) {
         }
     }
     cut(&mut text, RECORD_BYTES_MAX);
+    if state.stage.keep_record(|| format!("{}: {}: {text}", state.spec.name, level.name())) {
+        return;
+    }
     let (plugin, id) = (state.spec.name.as_str(), state.stage.id_text());
     match level {
         Level::Debug => tracing::debug!(plugin, id, "{text}"),
@@ -85,8 +135,6 @@ pub fn cut(text: &mut String, bytes_max: usize) {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     #[test]
@@ -96,6 +144,7 @@ mod tests {
         assert_eq!((0..200).filter(|_| gate.pass(start)).count(), 100);
         let later = start + Duration::from_secs(1);
         assert_eq!((0..200).filter(|_| gate.pass(later)).count(), 20);
+        assert_eq!((gate.to_say(later), gate.to_say(later)), (Some(280), None));
     }
 
     #[test]

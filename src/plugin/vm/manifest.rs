@@ -160,12 +160,7 @@ impl Manifest {
             "version" if whole => self.version = text(&value)?,
             "description" if whole => self.description = text(&value)?,
             "init" if whole => *init = Some(function(&value)?),
-            "lenient_names" if whole => {
-                self.lenient_names = truth(&value)?;
-                if self.lenient_names {
-                    return Err(bad("lenient names are not available in this build"));
-                }
-            }
+            "lenient_names" if whole => self.lenient_names = truth(&value)?,
             "on_error" if whole => {
                 self.on_error = match text(&value)?.as_str() {
                     "reject" => OnError::Reject,

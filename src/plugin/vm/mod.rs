@@ -16,6 +16,7 @@ mod metrics;
 mod push;
 mod sample;
 mod state;
+mod trial;
 mod values;
 
 use std::cell::Cell;
@@ -42,6 +43,7 @@ use super::stats::{Shared, bump};
 
 pub use self::manifest::{Hook, Manifest};
 pub use self::state::Place;
+pub use self::trial::TestFile;
 pub use self::values::{Reject, Verdict, one_line, verdict};
 
 /// Share of the memory limit, in percent, above which a collection follows a hook.
@@ -73,6 +75,12 @@ pub struct Vm {
     collected_at: Cell<usize>,
     /// Bytes as last noted in the plugin's counters.
     noted: Cell<i64>,
+}
+
+/// The table `ctx` of one plugin and one push, while another push is on the stage.
+pub struct Context {
+    state: Rc<State>,
+    table: Option<Table>,
 }
 
 /// What a machine needs after a hook.
@@ -117,7 +125,7 @@ impl Vm {
             return Err(Fault::new(Code::Internal, "rules need no machine"));
         };
         let state = Rc::new(State::new(stage.clone(), spec.clone(), trial));
-        let lua = build(&state, spec.budget.memory_bytes).map_err(|e| Fault::from_lua(&e))?;
+        let lua = build(&state, spec.budget.memory_bytes, None).map_err(|e| Fault::from_lua(&e))?;
         let (push, dying) = handles(&lua, &state).map_err(|error| Fault::from_lua(&error))?;
         let step = fast::stepper(&lua, &state).map_err(|error| Fault::from_lua(&error))?;
         let drive: Function =
@@ -245,10 +253,24 @@ impl Vm {
         Health::Good
     }
 
+    /// Takes the table `ctx` of the push that is over.
+    pub fn take_context(&self) -> Context {
+        Context { state: self.state.clone(), table: self.state.ctx.take() }
+    }
+
+    /// Puts it back; false if it is another machine's.
+    pub fn restore_context(&self, context: &Context) -> bool {
+        let own = Rc::ptr_eq(&self.state, &context.state);
+        if own {
+            *self.state.ctx.borrow_mut() = context.table.clone();
+        }
+        own
+    }
+
     /// Runs `shutdown(reason)`, whose faults are only logged.
-    pub fn shut_down(&self, reason: &str) {
+    pub fn shut_down(&self, reason: &str, allowance: Allowance) {
         let Some(function) = &self.manifest.shutdown else { return };
-        budget::arm(Allowance::ASIDE);
+        budget::arm(allowance);
         let result = self.call(Place::Shutdown, function, reason);
         budget::disarm();
         self.end_hook();
@@ -329,8 +351,11 @@ pub enum ResultField<'f> {
     Text(&'f str),
 }
 
-/// A sandboxed machine.
-fn build(state: &Rc<State>, memory_bytes: usize) -> mlua::Result<Lua> {
+/// Makes a further member of `gate` in a fresh machine.
+type Member<'m> = &'m dyn Fn(&Lua) -> mlua::Result<Table>;
+
+/// A sandboxed machine; in one for tests, `test` makes `gate.test`.
+fn build(state: &Rc<State>, memory_bytes: usize, test: Option<Member<'_>>) -> mlua::Result<Lua> {
     let libraries =
         StdLib::TABLE | StdLib::STRING | StdLib::UTF8 | StdLib::BIT | StdLib::MATH | StdLib::BUFFER;
     let lua = Lua::new_with(libraries, LuaOptions::default())?;
@@ -360,7 +385,8 @@ fn build(state: &Rc<State>, memory_bytes: usize) -> mlua::Result<Lua> {
         strings.raw_set("__metatable", false)?;
         strings.set_readonly(true);
     }
-    globals.raw_set("gate", gate::table(&lua, state)?)?;
+    let test = test.map(|test| test(&lua)).transpose()?;
+    globals.raw_set("gate", gate::table(&lua, state, test)?)?;
     globals.raw_set("print", gate::print(&lua, state)?)?;
     globals.raw_set("require", require(&lua, state)?)?;
     gate::undefined_fields(&lua, &globals, "the environment")?;

@@ -11,7 +11,7 @@ use super::expire::{read_ttl, ttl_of};
 use super::family::{families, kind_named, samples};
 use super::sample::each;
 use super::state::{Place, State};
-use super::values::{label_value, number_of, rules_of};
+use super::values::{label_value, number_of, rules_of, utf8};
 use crate::model::MetricType;
 use crate::plugin::budget::charge;
 use crate::plugin::draft::NewSample;
@@ -29,10 +29,6 @@ pub struct PushHandle {
 pub struct GroupHandle {
     pub state: Rc<State>,
     pub received: bool,
-}
-
-fn utf8(text: &LuaString) -> Result<String, Fault> {
-    text.to_str().map(|text| text.to_owned()).map_err(|_| Fault::new(Code::Value, "text must be UTF-8"))
 }
 
 impl UserData for GroupHandle {
@@ -154,12 +150,7 @@ impl UserData for PushHandle {
         });
         fields.add_field_method_get("format", |_, this| {
             this.state.in_transform_or_commit("format")?;
-            let content_type = this.state.stage.request.borrow().content_type.clone().unwrap_or_default();
-            Ok(match content_type.as_str() {
-                kind if kind.starts_with("application/vnd.google.protobuf") => "protobuf",
-                kind if kind.starts_with("application/openmetrics-text") => "openmetrics",
-                _ => "text",
-            })
+            Ok(this.state.stage.request.borrow().format)
         });
         macro_rules! push_field {
             ($name:literal, $read:expr) => {

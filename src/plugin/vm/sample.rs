@@ -47,8 +47,7 @@ impl SampleHandle {
     }
 
     fn writable(&self, what: &str) -> Result<u32, Fault> {
-        self.state.in_transform(what)?;
-        self.at()
+        self.state.to_change(&self.state.samples, self.which, what)
     }
 }
 
@@ -136,8 +135,8 @@ impl UserData for SampleHandle {
             Ok(histogram && sample.has_detail() && sample.parts.is_empty())
         });
         fields.add_field_method_get("null", |_, this| {
-            this.with_value("null")?;
-            Ok(false)
+            let at = this.with_value("null")?;
+            Ok(this.state.stage.draft.borrow().sample(at).loose.null)
         });
         fields.add_field_method_get("timestamp", |_, this| {
             this.with_value("timestamp")?;

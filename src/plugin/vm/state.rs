@@ -278,6 +278,12 @@ impl State {
         matches!(self.place.get(), Place::Push | Place::Family | Place::Series | Place::Sample)
     }
 
+    /// What a handle points at, where that may be changed.
+    pub fn to_change(&self, aims: &Aims, which: u8, what: &str) -> Result<u32, Fault> {
+        self.in_transform(what)?;
+        aims.get(which)
+    }
+
     pub fn in_request(&self, what: &str) -> Result<(), Fault> {
         if self.place.get() == Place::Request { Ok(()) } else { self.phase(what) }
     }

@@ -282,6 +282,15 @@ pub fn rules_of(value: &Value, names: crate::model::NameRules) -> mlua::Result<R
     }
 }
 
+/// Text that a script gives, owned.
+///
+/// # Errors
+///
+/// E_VALUE: it is no UTF-8.
+pub fn utf8(text: &LuaString) -> Result<String, Fault> {
+    text.to_str().map(|text| text.to_owned()).map_err(|_| Fault::new(Code::Value, "text must be UTF-8"))
+}
+
 /// The number that a value is; Luau keeps whole ones as integers at times.
 pub fn number_of(value: &Value) -> Option<f64> {
     match value {

@@ -1,0 +1,219 @@
+//! `on_result`: what plugins are told about a push, once its pusher has the answer.
+//!
+//! A push only notes what there is to tell; whoever serves the thread asks whether something is due and
+//! has it told when the answer is on its way. What a push ended with is kept whole until then, since the
+//! stage belongs to the next one.
+
+use std::time::{Duration, Instant};
+
+use super::budget::{self, Allowance};
+use super::engine::Plugins;
+use super::transform;
+use super::vm::{Context, ResultField};
+use super::worker::{Worker, put_back, with_worker};
+use crate::clock::UnixNanos;
+use crate::model::{GroupingKey, Lifetime, Reason, Refusal, RequestFacts};
+
+/// Results that wait on one thread; with more of them, they are told before the push is answered.
+const DUE_MAX: usize = 256;
+
+/// Time that all plugins of a thread have when it ends.
+const EXIT_TIME: Duration = Duration::from_millis(100);
+
+/// A push that is over.
+pub(super) struct Due {
+    request: RequestFacts,
+    received: GroupingKey,
+    group: GroupingKey,
+    now: UnixNanos,
+    id: u64,
+    ttl: Option<Lifetime>,
+    refusal: Option<Refusal>,
+    stored: bool,
+    n_series: f64,
+    dropped: f64,
+    time: Duration,
+    /// Position of each plugin that wants to know, and its `ctx`.
+    listeners: Vec<(usize, Context)>,
+}
+
+/// What became of a push, for tests and `plugin run`.
+#[derive(Clone, Debug)]
+pub struct Trace {
+    /// The grouping key as the plugins left it.
+    pub key: GroupingKey,
+    /// Samples that plugins removed.
+    pub dropped: usize,
+    /// Steps of all plugins.
+    pub steps: u64,
+    /// Seconds that a plugin gave the group to live; zero: for ever.
+    pub ttl: Option<f64>,
+}
+
+impl Plugins {
+    /// Whether results wait to be [told](Plugins::tell_results) on this thread. True once only until they
+    /// are.
+    pub fn results_are_due(&self) -> bool {
+        let ask = |worker: &mut Worker| {
+            !worker.due.is_empty() && !std::mem::replace(&mut worker.due_is_known, true)
+        };
+        with_worker(self.id(), ask).unwrap_or(false)
+    }
+
+    /// Runs `on_result` for every push of this thread that is over.
+    pub fn tell_results(&self) {
+        let mut worker = self.take_worker();
+        worker.tell_results();
+        put_back(worker);
+    }
+
+    /// Ends the plugins of this thread, which serves no more.
+    pub fn end_thread(&self) {
+        let mut worker = self.take_worker();
+        worker.tell_results();
+        let begun = Instant::now();
+        for vm in worker.slots.iter().filter_map(|slot| slot.vm.as_ref()) {
+            let rest = EXIT_TIME.saturating_sub(begun.elapsed()).min(Allowance::ASIDE.time);
+            vm.shut_down("exit", Allowance { time: rest, ..Allowance::ASIDE });
+        }
+    }
+
+    /// What became of the last push on this thread, before its result is told.
+    pub fn trace(&self) -> Option<Trace> {
+        with_worker(self.id(), |worker| {
+            let draft = worker.stage.draft.borrow();
+            Trace {
+                key: draft.grouping_key(),
+                dropped: draft.dropped(),
+                steps: worker.slots.iter().map(|slot| slot.used.steps).sum(),
+                ttl: worker.stage.ttl.get().map(|ttl| ttl.millis() as f64 / 1000.0),
+            }
+        })
+    }
+
+    /// The records that plugins on trial have written on this thread.
+    pub fn take_log(&self) -> Vec<String> {
+        let take = |worker: &mut Worker| worker.stage.log.borrow_mut().as_mut().map(std::mem::take);
+        with_worker(self.id(), take).flatten().unwrap_or_default()
+    }
+
+    /// Drops the machines of this thread, not what it remembers of series.
+    pub fn forget_machines(&self) {
+        self.tell_results();
+        with_worker(self.id(), |worker| worker.slots.iter_mut().for_each(|slot| slot.vm = None));
+    }
+}
+
+impl Worker {
+    /// Keeps what there is to tell about the push on stage.
+    pub fn note_result(&mut self, refusal: Option<&Refusal>, stored: bool) {
+        let wants = |slot: &super::worker::Slot| {
+            let vm = slot.vm.as_ref().filter(|vm| slot.active && !vm.manifest.on_result.is_empty());
+            vm.map(|vm| vm.take_context())
+        };
+        let listeners: Vec<_> =
+            self.slots.iter().enumerate().filter_map(|(at, slot)| Some((at, wants(slot)?))).collect();
+        if listeners.is_empty() {
+            return;
+        }
+        let draft = self.stage.draft.borrow();
+        let due = Due {
+            request: self.stage.request.take(),
+            received: self.stage.received.borrow().clone(),
+            group: draft.grouping_key(),
+            now: self.stage.now.get(),
+            id: self.stage.id.get(),
+            ttl: self.stage.ttl.get(),
+            refusal: refusal.cloned(),
+            stored,
+            n_series: draft.n_series() as f64,
+            dropped: draft.dropped() as f64,
+            time: self.slots.iter().map(|slot| slot.used.time).sum(),
+            listeners,
+        };
+        drop(draft);
+        self.due.push(due);
+        if self.due.len() >= DUE_MAX {
+            self.tell_results();
+        }
+    }
+
+    /// Tells what is due. Faults of plugins change nothing any more.
+    pub fn tell_results(&mut self) {
+        self.due_is_known = false;
+        for due in std::mem::take(&mut self.due) {
+            self.stage.draft.borrow_mut().clear(self.generation.names, &due.group);
+            self.stage.now.set(due.now);
+            self.stage.id.set(due.id);
+            self.stage.ttl.set(due.ttl);
+            let fields = fields(&due);
+            *self.stage.request.borrow_mut() = due.request.clone();
+            *self.stage.received.borrow_mut() = due.received.clone();
+            for (at, context) in &due.listeners {
+                let Some(slot) = self.slots.get(*at) else { continue };
+                // A machine that was replaced meanwhile knows nothing of this push.
+                let Some(vm) = slot.vm.as_ref().filter(|vm| vm.restore_context(context)) else { continue };
+                budget::arm(Allowance::ASIDE);
+                let told = transform::result(vm, &fields);
+                budget::disarm();
+                vm.end_hook();
+                if let Err(fault) = told {
+                    slot.planned.spec.shared.counts.count_error(fault.code);
+                    let name = &slot.planned.spec.name;
+                    if !self.stage.keep_record(|| format!("{name}: error: on_result: {fault}")) {
+                        tracing::error!(plugin = name, %fault, "on_result failed");
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn fields(due: &Due) -> Vec<(&'static str, ResultField<'_>)> {
+    let mut fields = vec![
+        ("status", ResultField::Number(f64::from(status_of(due.refusal.as_ref())))),
+        ("stored", ResultField::Bool(due.stored)),
+        ("n_series", ResultField::Number(due.n_series)),
+        ("dropped", ResultField::Number(due.dropped)),
+        ("time", ResultField::Number(due.time.as_secs_f64())),
+    ];
+    if let Some(refusal) = &due.refusal {
+        let about = About::of(refusal);
+        fields.push(("reason", ResultField::Text(about.reason)));
+        fields.extend(about.plugin.map(|plugin| ("plugin", ResultField::Text(plugin))));
+        fields.extend(about.code.map(|code| ("code", ResultField::Text(code))));
+    }
+    fields
+}
+
+/// A refusal as plugins and tests see it.
+pub struct About<'r> {
+    /// Who refused, if it was a plugin.
+    pub plugin: Option<&'r str>,
+    pub code: Option<&'r str>,
+    /// What `gate.reject` was given, or the whole text where nobody was deliberate.
+    pub reason: &'r str,
+}
+
+impl<'r> About<'r> {
+    pub fn of(refusal: &'r Refusal) -> About<'r> {
+        let header = |name: &str| {
+            refusal.headers.iter().find(|header| header.0 == name).map(|header| header.1.as_str())
+        };
+        let plugin = header("X-Push-Plugin");
+        let lead = plugin.map(|plugin| format!("push rejected by plugin {plugin}: "));
+        let reason = lead.and_then(|lead| refusal.text.strip_prefix(&lead)).unwrap_or(&refusal.text);
+        About { plugin, code: header("X-Push-Code"), reason }
+    }
+}
+
+/// The status that the pusher gets. Refusals that are no plugin's are told apart by the server; of those
+/// that come after plugins, all but one are bad requests.
+fn status_of(refusal: Option<&Refusal>) -> u16 {
+    match refusal.map(|refusal| refusal.reason) {
+        None => 200,
+        Some(Reason::Plugin { status, .. }) => status,
+        Some(Reason::TooLarge(_)) => 413,
+        Some(_) => 400,
+    }
+}
