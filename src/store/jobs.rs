@@ -25,9 +25,12 @@ pub struct Held {
     pub lines: i64,
 }
 
+/// Some of the jobs.
+type Stripe = Mutex<Map<Box<str>, Held>>;
+
 /// See the module.
 pub struct Jobs {
-    stripes: Box<[Mutex<Map<Box<str>, Held>>]>,
+    stripes: Box<[Stripe]>,
     lines: AtomicI64,
 }
 
