@@ -18,9 +18,16 @@ pub fn format_of(content_type: Option<&[u8]>) -> BodyFormat {
     announced(header).unwrap_or(BodyFormat::Text)
 }
 
-/// `None` if the header is malformed.
+/// `None` if the header is malformed or announces neither of the formats that need announcing.
 fn announced(header: &str) -> Option<BodyFormat> {
     let (media_type, mut rest) = header.split_at(header.find(';').unwrap_or(header.len()));
+    let is = |name: &str| media_type.trim_ascii().eq_ignore_ascii_case(name);
+    let (is_protobuf, is_openmetrics) =
+        (is("application/vnd.google.protobuf"), is("application/openmetrics-text"));
+    if !is_protobuf && !is_openmetrics {
+        // Text, whatever the parameters say and whether or not they are well-formed.
+        return None;
+    }
     let (mut proto, mut encoding) = (None, None);
     while !rest.trim_ascii().is_empty() {
         // One semicolon may end the header.
@@ -40,11 +47,10 @@ fn announced(header: &str) -> Option<BodyFormat> {
         }
         *known = Some(value);
     }
-    let is = |name: &str| media_type.trim_ascii().eq_ignore_ascii_case(name);
     let is_message = proto.as_deref() == Some("io.prometheus.client.MetricFamily");
-    Some(if is("application/vnd.google.protobuf") && is_message && encoding.as_deref() == Some("delimited") {
+    Some(if is_protobuf && is_message && encoding.as_deref() == Some("delimited") {
         BodyFormat::Protobuf
-    } else if is("application/openmetrics-text") {
+    } else if is_openmetrics {
         BodyFormat::OpenMetrics
     } else {
         BodyFormat::Text

@@ -26,8 +26,9 @@ pub struct Request {
     variant: u16,
 }
 
-/// What a group holds: the variant of its first families and of the others.
-pub type Held = [Option<u16>; 2];
+/// What a group holds: the variant of its first families and of the others. `None` is a group that this run
+/// has not changed, which may hold what an earlier one pushed.
+pub type Held = Option<[Option<u16>; 2]>;
 
 struct Group {
     busy: bool,
@@ -61,7 +62,7 @@ impl Plan {
         let close = if options.new_connections { "Connection: close\r\n" } else { "" };
         let needs_halves = options.mix.post > 0;
         Plan {
-            groups: (0..options.groups).map(|_| Group { busy: false, held: [None; 2] }).collect(),
+            groups: (0..options.groups).map(|_| Group { busy: false, held: None }).collect(),
             next_group: 0,
             turn: options.seed,
             random: options.seed | 1,
@@ -133,11 +134,13 @@ impl Plan {
         let group = &mut self.groups[request.group as usize];
         group.busy = false;
         if accepted {
-            match request.method {
-                Method::Put => group.held = [Some(request.variant); 2],
-                Method::Post => group.held[0] = Some(request.variant),
-                Method::Delete => group.held = [None; 2],
-            }
+            group.held = match (request.method, group.held) {
+                (Method::Put, _) => Some([Some(request.variant); 2]),
+                (Method::Delete, _) => Some([None; 2]),
+                (Method::Post, Some([_, others])) => Some([Some(request.variant), others]),
+                // What the other families hold is not known, so the group is not compared.
+                (Method::Post, None) => None,
+            };
         }
     }
 
@@ -175,13 +178,16 @@ mod tests {
         let mut plan = plan("--groups 1 --mix 1,1,1");
         let request = |method, variant| Request { group: 0, method, variant };
         plan.answered(request(Method::Post, 1), true);
-        assert_eq!(plan.held(), [[Some(1), None]]);
+        assert_eq!(plan.held(), [None]);
+        plan.answered(request(Method::Delete, 0), true);
+        plan.answered(request(Method::Post, 1), true);
+        assert_eq!(plan.held(), [Some([Some(1), None])]);
         plan.answered(request(Method::Put, 2), true);
         plan.answered(request(Method::Post, 3), true);
         plan.answered(request(Method::Delete, 0), false);
-        assert_eq!(plan.held(), [[Some(3), Some(2)]]);
+        assert_eq!(plan.held(), [Some([Some(3), Some(2)])]);
         plan.answered(request(Method::Delete, 0), true);
-        assert_eq!(plan.held(), [[None, None]]);
+        assert_eq!(plan.held(), [Some([None, None])]);
     }
 
     #[test]
