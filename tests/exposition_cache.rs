@@ -58,7 +58,7 @@ fn a_stalled_scraper_gives_way_and_others_are_served_whole() {
     std::thread::sleep(std::time::Duration::from_secs(2));
     let rest = stalled.rest();
     assert!(rest.len() < whole.text.len(), "{} of {} bytes", rest.len(), whole.text.len());
-    assert!(server.log().contains("limit.exposition-cache"), "{}", server.log());
+    server.must_log("limit.exposition-cache");
     assert_eq!(server.scrape().samples("m").len(), GROUPS * SERIES);
 }
 

@@ -37,9 +37,6 @@ fn gzip(text: &str) -> Vec<u8> {
     encoder.finish().unwrap()
 }
 
-/// Limit, path, body and headers.
-type Case<'c> = (&'c str, &'c str, Vec<u8>, &'c [(&'c str, &'c str)]);
-
 #[test]
 fn a_push_over_its_own_limits_is_413_and_leaves_no_trace() {
     let server = Server::start(&[
@@ -56,7 +53,7 @@ fn a_push_over_its_own_limits_is_413_and_leaves_no_trace() {
     let (long_job, long_label) = (format!("/metrics/job/{long}"), format!("/metrics/job/j/l/{long}"));
     let series: String = (0..5).map(|at| format!("s{{a=\"{at}\"}} 1\n")).collect();
     let openmetrics = [("Content-Type", "application/openmetrics-text; version=1.0.0")];
-    let cases: Vec<Case<'_>> = vec![
+    let cases: Vec<(&str, &str, Vec<u8>, &[(&str, &str)])> = vec![
         ("body-bytes", J, "m 1\n".repeat(501).into(), &[]),
         ("decoded-bytes", J, gzip(&"m 1\n".repeat(751)), &[("Content-Encoding", "gzip")]),
         ("push-families", J, "a 1\nb 1\nc 1\nd 1\n".into(), &[]),
@@ -262,7 +259,7 @@ fn what_is_kept_on_the_disk_comes_back_whole_under_lower_limits() {
     ]);
     assert_eq!(server.scrape().samples("m").len(), 6);
     for limit in ["groups", "series", "memory"] {
-        assert!(server.log().contains(&format!("limit={limit}")), "{}", server.log());
+        server.must_log(&format!("limit={limit}"));
     }
     // A body like the last one is known, and as large as before.
     server.put("/metrics/job/j/instance/0", "m 1\n").has_error_shape();
@@ -272,6 +269,29 @@ fn what_is_kept_on_the_disk_comes_back_whole_under_lower_limits() {
         server.delete(&format!("/metrics/job/j/instance/{group}")).is_empty_with(202);
     }
     names_its_flag(&server.put("/metrics/job/k", ""), 503, "memory");
+    drop(server);
+    std::fs::remove_dir_all(folder).unwrap();
+}
+
+/// What counts is what would be stored, whatever was sent.
+#[test]
+fn limits_hold_for_what_plugins_made_of_a_push() {
+    let folder = std::env::temp_dir().join(format!("floodway-limits-plugin-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let plugin = "return { api = 1, on_series = function(s)\n\
+                  if s:get(\"long\") then s:set(\"long\", string.rep(\"x\", 200)) end\n\
+                  if s:get(\"more\") then s:set(\"a\", \"1\") s:set(\"b\", \"2\") end\n\
+                  end }\n";
+    std::fs::write(folder.join("grow.lua"), plugin).unwrap();
+    let dir = format!("--plugin.dir={}", folder.display());
+    let server = Server::start(&[&dir, "--limit.label-value-bytes=100", "--limit.series-labels=5"]);
+    server.must_put(J, "m{more=\"1\"} 1\n");
+    names_its_flag(&server.put(J, "m{long=\"1\"} 1\n"), 413, "label-value-bytes");
+    names_its_flag(&server.put(J, "m{more=\"1\",c=\"3\"} 1\n"), 413, "series-labels");
+    assert_eq!(
+        server.pushed(),
+        "# TYPE m untyped\nm{a=\"1\",b=\"2\",instance=\"i\",job=\"j\",more=\"1\"} 1\n"
+    );
     drop(server);
     std::fs::remove_dir_all(folder).unwrap();
 }

@@ -291,7 +291,7 @@ fn facts_say_what_is_stored() {
     let undeclared = Folder::new(&[("p.lua", "return { api = 1, on_commit = function(p) p:facts() end }")]);
     let server = Server::start(&[&undeclared.flag()]);
     assert_eq!(server.put("/metrics/job/j", "a 1\n").header("X-Push-Code"), Some("error"));
-    assert!(server.log().contains("E_UNDECLARED"));
+    server.must_log("E_UNDECLARED");
 }
 
 /// What each hook does to raise an error of each code, having changed what it can first.
@@ -389,10 +389,10 @@ fn a_push_that_a_plugin_ends_leaves_no_trace() {
             assert!([400, 500, 503].contains(&absent.status), "{plugin}: {}", absent.status);
             assert_eq!(server.pushed(), shown, "{plugin}");
         }
-        let log = server.log();
         for code in ["E_RUNTIME", "E_RETURN", "E_PHASE", "E_BUDGET", "E_MEMORY", "E_VALUE"] {
-            assert!(log.contains(code), "{code} did not occur");
+            server.must_log(code);
         }
+        let log = server.log();
         assert!(!log.contains("still here"), "{log}");
         server.signal(libc::SIGTERM);
         assert!(server.wait().0.success());

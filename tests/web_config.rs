@@ -105,7 +105,7 @@ fn pushes_and_scrapes_over_tls() {
     let answers = folder.tls(server.address, None, &requests).unwrap();
     assert!(answers.starts_with("HTTP/1.1 200 OK\r\n"), "{answers:.200}");
     assert_eq!(answers.matches("\nover_tls{").count(), 20_000);
-    assert!(server.log().contains("msg=\"TLS is enabled.\" http2=false"));
+    server.must_log("msg=\"TLS is enabled.\" http2=false");
 
     let clear = server.raw(b"GET /metrics HTTP/1.1\r\nHost: h\r\n\r\n");
     assert_eq!(clear, "HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n");

@@ -145,7 +145,7 @@ fn respell_bare(line: &[u8]) -> Option<Spelled> {
     let second = name[first.len()..].trim_ascii_start();
     // As the parser reads it: a name, a value, maybe a timestamp.
     let is_fine = is_bare(first, COLON) && (second.is_empty() || parse_float(second).is_some());
-    if (is_fine && !null) || is_quoted(name) && !null {
+    if !null && (is_fine || is_quoted(name)) {
         return None;
     }
     let value = if null { &b"NaN"[..] } else { value };

@@ -193,7 +193,7 @@ mod tests {
             ("/a@base64/Mg/a/1", "{a=\"1\",job=\"j\"}"),
             ("/job/other/a/1", "{a=\"1\",job=\"j\"}"),
             ("/U__a_2e_b/x", "{U__a_2e_b=\"x\",job=\"j\"}"),
-            ("/a/\0", "{a=\"\\0\",job=\"j\"}"),
+            ("/a/\0", "{a=\"\\x00\",job=\"j\"}"),
         ];
         for (rest, key) in table {
             assert_eq!(spell(b"j", false, rest.as_bytes(), Legacy).as_deref(), Ok(*key), "{rest}");

@@ -153,14 +153,12 @@ impl Store {
                 continue;
             }
             let Some(state) = group.load() else { continue };
-            match state.life.alarm() {
-                Some(due) if due <= now => return Some((group, state)),
-                Some(due) => {
-                    if group.alarm.0.fetch_min(due.0, Ordering::AcqRel) > due.0 {
-                        timer.alarms.push(Alarm { at: due, group });
-                    }
-                }
-                None => {}
+            let Some(due) = state.life.alarm() else { continue };
+            if due <= now {
+                return Some((group, state));
+            }
+            if group.alarm.0.fetch_min(due.0, Ordering::AcqRel) > due.0 {
+                timer.alarms.push(Alarm { at: due, group });
             }
         }
         None

@@ -203,6 +203,16 @@ impl Server {
         (status, self.log())
     }
 
+    /// Waits until it has logged `words`; lines come from a thread of their own.
+    #[track_caller]
+    pub fn must_log(&self, words: &str) {
+        let begun = Instant::now();
+        while !self.log().contains(words) {
+            assert!(begun.elapsed() < PATIENCE, "{words:?} was not logged: {}", self.log());
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+
     /// What it has logged so far.
     pub fn log(&self) -> String {
         self.log.lock().unwrap().clone()

@@ -101,7 +101,7 @@ fn name_of(path: &Path) -> &str {
 /// The directory around a folder, which may be the current one.
 fn around(folder: &Path) -> PathBuf {
     match folder.parent() {
-        Some(parent) if name_of(folder) != "" => or_here(parent),
+        Some(parent) if !name_of(folder).is_empty() => or_here(parent),
         _ => folder.join(".."),
     }
 }
