@@ -275,3 +275,26 @@ fn what_is_kept_on_the_disk_comes_back_whole_under_lower_limits() {
     drop(server);
     std::fs::remove_dir_all(folder).unwrap();
 }
+
+/// What counts is what would be stored, whatever was sent.
+#[test]
+fn limits_hold_for_what_plugins_made_of_a_push() {
+    let folder = std::env::temp_dir().join(format!("floodway-limits-plugin-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let plugin = "return { api = 1, on_series = function(s)\n\
+                  if s:get(\"long\") then s:set(\"long\", string.rep(\"x\", 200)) end\n\
+                  if s:get(\"more\") then s:set(\"a\", \"1\") s:set(\"b\", \"2\") end\n\
+                  end }\n";
+    std::fs::write(folder.join("grow.lua"), plugin).unwrap();
+    let dir = format!("--plugin.dir={}", folder.display());
+    let server = Server::start(&[&dir, "--limit.label-value-bytes=100", "--limit.series-labels=5"]);
+    server.must_put(J, "m{more=\"1\"} 1\n");
+    names_its_flag(&server.put(J, "m{long=\"1\"} 1\n"), 413, "label-value-bytes");
+    names_its_flag(&server.put(J, "m{more=\"1\",c=\"3\"} 1\n"), 413, "series-labels");
+    assert_eq!(
+        server.pushed(),
+        "# TYPE m untyped\nm{a=\"1\",b=\"2\",instance=\"i\",job=\"j\",more=\"1\"} 1\n"
+    );
+    drop(server);
+    std::fs::remove_dir_all(folder).unwrap();
+}
