@@ -107,7 +107,7 @@ def before_others():
 class Server:
     """A process that listens on `port` of loopback, on the servers' core."""
 
-    def __init__(self, argv, port, ready="/", **env):
+    def __init__(self, argv, port, ready="/", poll=0.05, **env):
         self.port, self.argv = port, argv
         self.log = scratch(f"{port}.log")
         with self.log.open("wb") as log:
@@ -124,7 +124,7 @@ class Server:
                 pass
             if self.process.poll() is not None or time.monotonic() > deadline:
                 fail(f"{argv[0]} did not start: {self.log.read_text(errors='replace')[-400:].strip()}")
-            time.sleep(0.05)
+            time.sleep(poll)
 
     def cpu(self):
         """Seconds of CPU used so far by all threads, ended ones too."""

@@ -5,6 +5,7 @@
 
 use std::cell::Cell;
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::Bytes;
 
@@ -330,11 +331,18 @@ impl Gateway {
         durable.check().map_err(|text| Refusal::new(Reason::NotDurable, text))
     }
 
+    /// Called by each worker several times a second: waits for the disk that have lasted too long end.
+    pub fn tick(&self, now: Instant) {
+        if let Some(durable) = &self.durable {
+            durable.tick(now);
+        }
+    }
+
     /// Waits until what this thread has changed is on the disk, if that was promised.
     ///
     /// # Errors
     ///
-    /// The disk failed, and nobody knows whether the change is on it.
+    /// The disk failed or does not answer, and nobody knows whether the change is on it.
     pub async fn made_durable(&self) -> Result<(), Refusal> {
         let Some(durable) = &self.durable else { return Ok(()) };
         durable.settled().await.map_err(|text| {

@@ -109,17 +109,31 @@ pub const ANSWER_BATCH_BYTES: usize = 64 * 1024;
 /// File descriptors that connections may not use: listeners, runtime, files.
 pub const RESERVED_DESCRIPTORS: usize = 64;
 
-/// Journals of the database on disk, after which it moves what they hold into tables.
-pub const JOURNAL_BYTES_MAX: u64 = 128 * 1024 * 1024;
+/// A file of the log on disk, unless one commit needs more. Unit tests are to see many of them.
+pub const SEGMENT_BYTES: u64 = if cfg!(test) { 64 * 1024 } else { 16 * 1024 * 1024 };
 
-/// What the database holds in memory before it writes a table.
-pub const MEMTABLE_BYTES: u64 = 32 * 1024 * 1024;
+/// What the log may hold beyond twice what counts in it.
+pub const LOG_SLACK_BYTES: u64 = 4 * SEGMENT_BYTES;
 
-/// Longest grouping key that the database takes, encoded: its keys have a length of two bytes.
+/// Least that a commit to a log that is too long writes anew, beside three times its own bytes: the log is
+/// shortened faster than it grows.
+pub const CLEANED_BYTES_MIN: usize = SEGMENT_BYTES as usize / 64;
+
+/// Memory kept from one commit for the next.
+pub const KEPT_BATCH_BYTES: usize = 1024 * 1024;
+
+/// Longest grouping key that is taken from another gateway, encoded.
 pub const STORED_KEY_BYTES_MAX: usize = u16::MAX as usize - 1;
 
-/// Groups are written to a fresh database in batches of about this size.
+/// Groups are written to a fresh log in batches of about this size.
 pub const SEED_BATCH_BYTES: usize = 4 * 1024 * 1024;
+
+/// Longest time that a commit may take before changes are refused until it is done.
+pub const COMMIT_DEADLINE: Duration = Duration::from_secs(10);
+
+/// Longest wait of a push for the disk; then its outcome is unknown. A little longer, so that whoever asks
+/// after that is refused.
+pub const PUSH_WAIT_DEADLINE: Duration = COMMIT_DEADLINE.saturating_add(Duration::from_millis(500));
 
 /// Between two attempts to start anew after the disk failed.
 pub const RECOVERY_PAUSE: Duration = Duration::from_secs(1);

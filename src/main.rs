@@ -21,7 +21,7 @@ use floodway::server::{self, Listen, ServerConfig};
 use floodway::telemetry::{Telemetry, log};
 use floodway::transfer::{export, import};
 use floodway::trial;
-use tracing::{Level, debug, error, info};
+use tracing::{Level, debug, error, info, warn};
 
 /// Gives memory back to the system from threads of its own: the crate's feature `background_threads`
 /// turns them on for the whole process, so that a worker never pays for it.
@@ -45,10 +45,16 @@ fn main() -> ExitCode {
     if args.get(1).is_some_and(|job| job == "healthcheck") {
         return healthcheck(&args[2..]);
     }
-    if let [_, job, path] = &args[..]
-        && (job == "import" || job == "export")
-    {
-        return transfer(job == "import", Path::new(path));
+    match &args[..] {
+        [_, job, path] if job == "import" => return import(Path::new(path)),
+        [_, job, path] if job == "export" => return export(export::Format::Text, Path::new(path)),
+        [_, job, format, path] if job == "export" && format == "--format=text" => {
+            return export(export::Format::Text, Path::new(path));
+        }
+        [_, job, format, path] if job == "export" && format == "--format=protobuf" => {
+            return export(export::Format::Protobuf, Path::new(path));
+        }
+        _ => {}
     }
     let config = match Config::from_args(args, Now::read().wall) {
         Ok(config) => config,
@@ -77,16 +83,26 @@ fn fail(error: &str) -> ExitCode {
     ExitCode::FAILURE
 }
 
-/// `floodway import FILE` and `floodway export DIRECTORY`.
-fn transfer(imports: bool, path: &Path) -> ExitCode {
+/// `floodway import FILE`.
+fn import(path: &Path) -> ExitCode {
     let logger = log::install(Level::INFO, log::Format::Logfmt);
-    let done = if imports {
-        import::import(path, true).map(drop).map_err(|error| error.to_string())
-    } else {
-        export::export(path, &mut std::io::stdout().lock()).map_err(|error| error.to_string())
-    };
+    let done = import::import(path, true);
     drop(logger);
-    done.map_or_else(|error| fail(&error), |()| ExitCode::SUCCESS)
+    done.map_or_else(|error| fail(&error.to_string()), |_| ExitCode::SUCCESS)
+}
+
+/// `floodway export [--format=text|protobuf] DIRECTORY`.
+fn export(format: export::Format, path: &Path) -> ExitCode {
+    let logger = log::install(Level::INFO, log::Format::Logfmt);
+    let done = export::export(path, format, &mut std::io::stdout().lock());
+    if let Ok(series @ 1..) = done {
+        warn!(
+            series,
+            "text leaves out native histograms, exemplars and created times; --format=protobuf does not"
+        );
+    }
+    drop(logger);
+    done.map_or_else(|error| fail(&error.to_string()), |_| ExitCode::SUCCESS)
 }
 
 /// Serves until the process is asked to stop. False if it ended for any other reason.

@@ -29,15 +29,21 @@ fn contents(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     files
 }
 
-/// The newest journal of the database in use.
-fn journal(folder: &Path) -> PathBuf {
-    let journals = contents(folder).into_keys().filter(|path| path.extension().is_some_and(|e| e == "jnl"));
-    journals.max().unwrap()
+/// The newest file of the log in use.
+fn segment(folder: &Path) -> PathBuf {
+    let segments = contents(folder).into_keys().filter(|path| path.extension().is_some_and(|e| e == "log"));
+    segments.max().unwrap()
 }
 
-/// Bytes of a journal in front of the zeros that fill it.
-fn used(journal: &[u8]) -> usize {
-    journal.iter().rposition(|byte| *byte != 0).unwrap() + 1
+/// Bytes of a file in front of the zeros that fill it.
+fn used(segment: &[u8]) -> usize {
+    segment.iter().rposition(|byte| *byte != 0).unwrap() + 1
+}
+
+/// CRC-32 as zip files have it, bit by bit.
+fn crc32(bytes: &[u8]) -> u32 {
+    let step = |crc: u32, _| (crc >> 1) ^ (0xedb8_8320 & (crc & 1).wrapping_neg());
+    !bytes.iter().fold(!0, |crc, byte| (0..8).fold(crc ^ u32::from(*byte), step))
 }
 
 /// What one pusher knows of its group.
@@ -185,13 +191,23 @@ fn what_cannot_be_used_is_refused_with_a_way_out_and_left_alone() {
     fs::remove_file(folder.join("CURRENT")).unwrap();
     refused(&folder, "CURRENT", "--persistence.salvage");
     fs::write(folder.join("CURRENT"), &current).unwrap();
-    let version = folder.join("groups-1/version");
-    let bytes = fs::read(&version).unwrap();
-    fs::write(&version, b"FJL\x09").unwrap();
-    refused(&folder, "format", "version of floodway");
-    fs::remove_file(&version).unwrap();
-    refused(&folder, "version is missing", "--persistence.salvage");
-    fs::write(&version, bytes).unwrap();
+    // What was written before there was this format.
+    fs::write(folder.join("CURRENT"), "floodway 1 groups-1 used ce81fce6\n").unwrap();
+    refused(&folder, "it is of format 1", "start the version of floodway");
+    fs::write(folder.join("CURRENT"), &current).unwrap();
+    let path = segment(&folder);
+    let whole = fs::read(&path).unwrap();
+    fs::write(&path, &whole[..whole.len() - 1]).unwrap();
+    refused(&folder, "is damaged at byte", "--persistence.salvage");
+    let mut newer = whole.clone();
+    newer[8] = 2;
+    let checksum = crc32(&newer[..36]);
+    newer[36..40].copy_from_slice(&checksum.to_le_bytes());
+    fs::write(&path, newer).unwrap();
+    refused(&folder, "of a newer format", "version of floodway");
+    fs::remove_file(&path).unwrap();
+    refused(&folder, "is missing", "--persistence.salvage");
+    fs::write(&path, whole).unwrap();
     assert_eq!(Server::start(&folder, &[]).lines("a{").len(), 1);
 }
 
@@ -204,12 +220,14 @@ fn a_torn_end_is_cut_and_other_damage_is_not_touched_until_salvaged() {
         server.expect(200, "PUT", &format!("/metrics/job/j{number}"), &format!("m {number}\n"));
     }
     server.kill();
-    let path = journal(&folder);
+    let path = segment(&folder);
     let whole = fs::read(&path).unwrap();
     let end = used(&whole);
 
     // The last batch, half of it.
-    fs::write(&path, [&whole[..end - 30], &[0; 500]].concat()).unwrap();
+    let mut torn = whole.clone();
+    torn[end - 30..end].fill(0);
+    fs::write(&path, torn).unwrap();
     let server = Server::start(&folder, &[]);
     assert!(server.log().contains("cut the torn end"), "{}", server.log());
     assert_eq!(server.lines("m{").len(), 19);

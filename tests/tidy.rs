@@ -73,7 +73,6 @@ const FENCES: &[(&str, &[&str])] = &[
     ("crossbeam_epoch", &["store"]),
     ("crc32fast", &["sink", "render"]),
     ("crossbeam_queue", &["store", "sink"]),
-    ("fjall", &["sink/database.rs"]),
     ("flate2", &["http/encoding", "render"]),
     ("futures_channel", &["render", "http", "server", "sink"]),
     ("httparse", &["http"]),
@@ -96,7 +95,7 @@ const FENCES: &[(&str, &[&str])] = &[
     ("tikv_jemalloc_ctl", &["telemetry/process.rs"]),
     ("tikv_jemallocator", &["main.rs"]),
     ("tracing_subscriber", &["telemetry"]),
-    ("xxhash_rust", &["sink/journal.rs", "plugin/vm/gate.rs"]),
+    ("xxhash_rust", &["plugin/vm/gate.rs"]),
     ("zmij", &["format"]),
     ("zstd", &["http/encoding", "http/encoding.rs", "render"]),
 ];

@@ -3,6 +3,8 @@
 //! In two steps, so that a request that needs no body, or is refused by its head, is known before the
 //! body is read.
 
+use std::time::Instant;
+
 use bytes::Bytes;
 
 use super::client::{Client, Peer};
@@ -21,6 +23,9 @@ pub trait Service {
 
     /// The worker is about to accept connections, over `driver`.
     fn started(&self, _driver: Driver) {}
+
+    /// Several times a second, with the worker's clock.
+    fn tick(&self, _now: Instant) {}
 
     /// A connection was accepted.
     fn opened(&self) {}

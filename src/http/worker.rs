@@ -154,6 +154,7 @@ async fn watch_over<H: Service>(worker: &Worker<H>, stop: &Stop) -> bool {
     loop {
         monoio::time::sleep(SWEEP_INTERVAL).await;
         watch.sweep(|limit| worker.service.limited(limit));
+        worker.service.tick(watch.now());
         if drain_until.is_none() && stop.is_requested() {
             watch.stop();
             drain_until = Some(watch.now() + worker.config.drain_deadline);

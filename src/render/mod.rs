@@ -15,7 +15,7 @@ pub mod negotiate;
 mod openmetrics;
 mod own;
 mod owners;
-mod protobuf;
+pub mod protobuf;
 mod prototext;
 pub mod renderer;
 mod rhythm;

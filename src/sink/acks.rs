@@ -13,13 +13,20 @@
 //!
 //! # Waking
 //!
-//! One wake per thread and batch: the waiters of a thread share one channel to the committer, and
-//! whichever of them is woken wakes the others, which costs no system call.
+//! One wake per thread and batch, either way. The first waiter of a thread lets whoever else is ready on
+//! it go first and then calls the committer for all of them. And the waiters of a thread share one channel
+//! from the committer: whichever of them is woken wakes the others, which costs no system call. So all
+//! waiters of a thread wait for the same committer.
+//!
+//! # Deadlines
+//!
+//! A committer that is stuck in the disk settles nothing. A thread that [`tick`]s lets its waiters give up.
 
 use std::cell::RefCell;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering, fence};
 use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
 
 use crossbeam_queue::SegQueue;
 use futures_channel::oneshot;
@@ -30,6 +37,8 @@ pub enum Outcome {
     Durable,
     /// It may be on the disk or not.
     Unknown,
+    /// The batch was not settled in time.
+    Late,
 }
 
 /// See the module.
@@ -52,9 +61,27 @@ thread_local! {
 #[derive(Default)]
 struct Here {
     signal: Option<oneshot::Receiver<()>>,
-    wakers: Vec<Waker>,
+    /// `None` for waiters that have gone.
+    wakers: Vec<Option<Waker>>,
     /// Raised whenever the wakers are taken out to be woken.
     round: u64,
+    /// Whether a waiter is about to call the committer.
+    is_gathering: bool,
+    /// As of the last tick; `None` on threads that do not tick.
+    now: Option<Instant>,
+    /// Since when the one of the wakers that has waited longest does.
+    oldest: Option<Instant>,
+}
+
+/// Tells the waiters of this thread what time it is; those that have waited for `limit` give up.
+pub fn tick(now: Instant, limit: Duration) {
+    let is_late = HERE.with_borrow_mut(|here| {
+        here.now = Some(now);
+        here.oldest.is_some_and(|since| now.saturating_duration_since(since) >= limit)
+    });
+    if is_late {
+        wake_all();
+    }
 }
 
 impl Acks {
@@ -91,56 +118,102 @@ impl Acks {
         (self.settled.load(Ordering::Acquire) >= ticket).then_some(Outcome::Unknown)
     }
 
-    /// Resolves once the batch of `ticket` is settled.
-    pub fn wait(&self, ticket: u64) -> Wait<'_> {
-        Wait { acks: self, ticket, place: None }
+    /// Resolves once the batch of `ticket` is settled, or `limit` is over. `call` wakes the committer.
+    pub fn wait<C: Fn()>(&self, ticket: u64, limit: Duration, call: C) -> Wait<'_, C> {
+        Wait { acks: self, ticket, limit, call, stage: Stage::New, since: None }
     }
 }
 
 /// See [`Acks::wait`].
-pub struct Wait<'a> {
+pub struct Wait<'a, C: Fn()> {
     acks: &'a Acks,
     ticket: u64,
-    /// Where its waker stands among those of the thread, and in which round; `None` if it never waited
-    /// or has nothing more to wait for.
-    place: Option<(u64, usize)>,
+    limit: Duration,
+    call: C,
+    stage: Stage,
+    since: Option<Instant>,
 }
 
-impl Future for Wait<'_> {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    New,
+    /// To call the committer when it is polled next.
+    Gathering,
+    /// Its waker stands in this place among those of this round.
+    Listening {
+        round: u64,
+        at: usize,
+    },
+    /// It has nothing more to wait for.
+    Done,
+}
+
+impl<C: Fn() + Unpin> Future for Wait<'_, C> {
     type Output = Outcome;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Outcome> {
+        match self.stage {
+            Stage::New if HERE.with_borrow_mut(|here| !std::mem::replace(&mut here.is_gathering, true)) => {
+                self.stage = Stage::Gathering;
+                context.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            Stage::Gathering => self.call_committer(),
+            _ => {}
+        }
         if let Some(outcome) = self.acks.outcome(self.ticket) {
-            return self.done(outcome, context);
+            return self.done(outcome);
         }
-        let fired = HERE.with_borrow_mut(|here| here.listen(self.acks, context));
-        if fired {
+        if HERE.with_borrow_mut(|here| here.listen(self.acks, context)) {
             // The one wake of this thread. Others may have waited for that batch.
-            wake_all(Some(context.waker()));
+            wake_all();
         }
-        self.place = Some(HERE.with_borrow_mut(|here| here.enlist(self.place, context.waker())));
+        let is_late = HERE.with_borrow_mut(|here| {
+            self.since = self.since.or(here.now);
+            self.stage = here.enlist(self.stage, self.since, context.waker());
+            let waited = here.now.zip(self.since).map(|(now, since)| now.saturating_duration_since(since));
+            waited.is_some_and(|waited| waited >= self.limit)
+        });
         // Entered: from here on a batch that settles is a wake. One that settled just before is not.
         fence(Ordering::SeqCst);
         match self.acks.outcome(self.ticket) {
+            Some(outcome) => self.done(outcome),
+            None if is_late => self.done(Outcome::Late),
             None => Poll::Pending,
-            Some(outcome) => self.done(outcome, context),
         }
     }
 }
 
-impl Wait<'_> {
-    fn done(&mut self, outcome: Outcome, context: &Context<'_>) -> Poll<Outcome> {
-        self.place = None;
-        wake_all(Some(context.waker()));
+impl<C: Fn()> Wait<'_, C> {
+    fn call_committer(&mut self) {
+        HERE.with_borrow_mut(|here| here.is_gathering = false);
+        self.stage = Stage::New;
+        (self.call)();
+    }
+
+    fn done(&mut self, outcome: Outcome) -> Poll<Outcome> {
+        self.leave();
         Poll::Ready(outcome)
+    }
+
+    /// This may be the waiter that the channel wakes, or has just woken; another takes its place.
+    fn leave(&mut self) {
+        let stage = std::mem::replace(&mut self.stage, Stage::Done);
+        // A thread that is being torn down has no waiters left.
+        let fired = HERE.try_with(|here| here.borrow_mut().leave(stage));
+        if fired.unwrap_or(false) {
+            wake_all();
+        }
     }
 }
 
-impl Drop for Wait<'_> {
-    /// This may be the waiter that the channel wakes, or has just woken, so the others look again.
+impl<C: Fn()> Drop for Wait<'_, C> {
     fn drop(&mut self) {
-        if self.place.is_some() {
-            wake_all(None);
+        match self.stage {
+            // Others count on it.
+            Stage::Gathering => self.call_committer(),
+            Stage::Listening { .. } => self.leave(),
+            Stage::New | Stage::Done => {}
         }
     }
 }
@@ -165,33 +238,47 @@ impl Here {
     }
 
     /// Keeps a waker, in the place that it has already if it has one.
-    fn enlist(&mut self, place: Option<(u64, usize)>, waker: &Waker) -> (u64, usize) {
-        match place {
-            Some((round, at)) if round == self.round => {
-                self.wakers[at].clone_from(waker);
-                (round, at)
+    fn enlist(&mut self, stage: Stage, since: Option<Instant>, waker: &Waker) -> Stage {
+        self.oldest = self.oldest.into_iter().chain(since).min();
+        match stage {
+            Stage::Listening { round, at } if round == self.round => {
+                self.wakers[at] = Some(waker.clone());
+                stage
             }
             _ => {
-                self.wakers.push(waker.clone());
-                (self.round, self.wakers.len() - 1)
+                self.wakers.push(Some(waker.clone()));
+                Stage::Listening { round: self.round, at: self.wakers.len() - 1 }
             }
         }
     }
+
+    /// Strikes a waiter off, and has the channel wake another; true if it has fired already.
+    fn leave(&mut self, stage: Stage) -> bool {
+        if let Stage::Listening { round, at } = stage
+            && round == self.round
+        {
+            self.wakers[at] = None;
+        }
+        let Some(signal) = &mut self.signal else { return false };
+        let other = self.wakers.iter().rev().flatten().next().unwrap_or(Waker::noop());
+        let fired = Pin::new(signal).poll(&mut Context::from_waker(other)).is_ready();
+        if fired {
+            self.signal = None;
+        }
+        fired
+    }
 }
 
-/// Wakes the waiters of this thread but for the one that is running.
-fn wake_all(running: Option<&Waker>) {
+/// Wakes the waiters of this thread.
+fn wake_all() {
     // Taken out first: waking may run anything. A thread that is being torn down has no waiters left.
     let wakers = HERE.try_with(|here| {
         let mut here = here.borrow_mut();
         here.round += 1;
+        here.oldest = None;
         std::mem::take(&mut here.wakers)
     });
-    for waker in wakers.into_iter().flatten() {
-        if !running.is_some_and(|running| waker.will_wake(running)) {
-            waker.wake();
-        }
-    }
+    wakers.into_iter().flatten().flatten().for_each(Waker::wake);
 }
 
 #[cfg(test)]
@@ -211,17 +298,35 @@ mod tests {
         }
     }
 
+    const LIMIT: Duration = Duration::from_secs(10);
+
+    type Call = Box<dyn Fn()>;
+
     struct Waiter<'a> {
-        wait: Wait<'a>,
+        wait: Wait<'a, Call>,
         wakes: Arc<Counted>,
+        calls: Arc<Counted>,
     }
 
     impl<'a> Waiter<'a> {
         fn new(acks: &'a Acks) -> Waiter<'a> {
-            Waiter { wait: acks.wait(acks.ticket()), wakes: Arc::default() }
+            let calls = Arc::<Counted>::default();
+            let counted = calls.clone();
+            let call: Call = Box::new(move || counted.clone().wake());
+            Waiter { wait: acks.wait(acks.ticket(), LIMIT, call), wakes: Arc::default(), calls }
         }
 
+        /// Polls until it is its turn to wait; the wakes by which it let others go first do not count.
         fn poll(&mut self) -> Poll<Outcome> {
+            let outcome = self.poll_once();
+            if self.wait.stage == Stage::Gathering {
+                self.wakes.0.fetch_sub(1, Ordering::SeqCst);
+                return self.poll_once();
+            }
+            outcome
+        }
+
+        fn poll_once(&mut self) -> Poll<Outcome> {
             let waker = self.wakes.clone().into();
             Pin::new(&mut self.wait).poll(&mut Context::from_waker(&waker))
         }
@@ -294,9 +399,56 @@ mod tests {
         let (mut stays, mut goes) = (Waiter::new(&acks), Waiter::new(&acks));
         assert!(stays.poll().is_pending() && goes.poll().is_pending());
         drop(goes);
-        assert_eq!(stays.wakes(), 1, "it must take the place of the one that went");
-        assert!(stays.poll().is_pending());
         acks.settle(acks.begin(), Outcome::Durable);
-        assert_eq!(stays.wakes(), 2);
+        assert_eq!(stays.wakes(), 1, "it must take the place of the one that went");
+        let (mut woken, mut other) = (Waiter::new(&acks), Waiter::new(&acks));
+        assert!(other.poll().is_pending() && woken.poll().is_pending());
+        acks.settle(acks.begin(), Outcome::Durable);
+        assert_eq!((woken.wakes(), other.wakes()), (1, 0));
+        drop(woken);
+        assert_eq!(other.wakes(), 1, "the one that went kept the wake to itself");
+    }
+
+    #[test]
+    fn the_committer_is_called_once_for_all_that_are_ready() {
+        let acks = Acks::default();
+        let mut waiters: Vec<Waiter<'_>> = (0..4).map(|_| Waiter::new(&acks)).collect();
+        let calls = |waiters: &[Waiter<'_>]| -> usize {
+            waiters.iter().map(|waiter| waiter.calls.0.load(Ordering::SeqCst)).sum()
+        };
+        for waiter in &mut waiters {
+            assert!(waiter.poll_once().is_pending());
+        }
+        assert_eq!((waiters[0].wakes(), calls(&waiters)), (1, 0));
+        assert!(waiters[0].poll_once().is_pending());
+        assert_eq!(calls(&waiters), 1);
+        // The next turn calls again; and who goes away before it called, calls.
+        let mut late = Waiter::new(&acks);
+        assert!(late.poll_once().is_pending());
+        let called = late.calls.clone();
+        drop(late);
+        assert_eq!(called.0.load(Ordering::SeqCst), 1);
+        acks.settle(acks.begin(), Outcome::Durable);
+        for waiter in &mut waiters {
+            assert_eq!(waiter.poll(), Poll::Ready(Outcome::Durable));
+        }
+    }
+
+    #[test]
+    fn whoever_waits_too_long_gives_up() {
+        let acks = Acks::default();
+        let begun = Instant::now();
+        tick(begun, LIMIT);
+        let mut early = Waiter::new(&acks);
+        assert!(early.poll().is_pending());
+        tick(begun + LIMIT / 2, LIMIT);
+        let mut late = Waiter::new(&acks);
+        assert!(late.poll().is_pending());
+        assert_eq!((early.wakes(), late.wakes()), (0, 0));
+        tick(begun + LIMIT, LIMIT);
+        assert_eq!(early.poll(), Poll::Ready(Outcome::Late));
+        assert!(late.poll().is_pending());
+        acks.settle(acks.begin(), Outcome::Durable);
+        assert_eq!(late.poll(), Poll::Ready(Outcome::Durable));
     }
 }

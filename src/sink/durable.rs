@@ -4,17 +4,21 @@
 //!
 //! After a write or an fsync that failed nobody knows what is on the disk, and asking again would prove
 //! nothing. Pushes in flight are told so, later ones are refused before they reach the store, and the
-//! thread tries to write everything in memory to a fresh database. Once that is on the disk and in the
-//! place of the old one, pushes are taken again; those that failed are in it too.
+//! thread tries to write everything in memory to a fresh log. Once that is on the disk and in the place of
+//! the old one, pushes are taken again; those that failed are in it too.
+//!
+//! A disk that does not answer at all is waited for, but not by pushes: after
+//! [`PUSH_WAIT_DEADLINE`](limits::PUSH_WAIT_DEADLINE) those in flight are told that nobody knows, and later ones
+//! are refused until it has answered.
 
+use std::io;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use super::acks::{Acks, Outcome};
-use super::database::DatabaseError;
+use super::acks::{self, Acks, Outcome};
 use super::keeper::Keeper;
 use super::start::{self, StartError};
 use crate::limits;
@@ -52,6 +56,11 @@ struct Shared {
     /// Whether changes are refused; why stands in `fault`.
     refusing: AtomicBool,
     fault: Mutex<String>,
+    started: Instant,
+    /// Nanoseconds from the start to the beginning of the commit under way; zero if there is none.
+    committing_since: AtomicU64,
+    /// Whether that has taken too long.
+    lagging: AtomicBool,
 }
 
 /// A handle on the thread.
@@ -81,13 +90,17 @@ impl Durable {
             stopping: AtomicBool::new(false),
             refusing: AtomicBool::new(false),
             fault: Mutex::default(),
+            started: Instant::now(),
+            committing_since: AtomicU64::new(0),
+            lagging: AtomicBool::new(false),
         });
         telemetry.enable_persistence();
         let (telemetry, own, promise) = (telemetry.clone(), shared.clone(), options.promise);
         let run = move || {
             let _ended = Ended(own.clone());
             let figures = telemetry.enable_persistence();
-            Thread { keeper, shared: &own, figures, promise, synced_at: Instant::now() }.run();
+            Thread { keeper, shared: &own, figures, promise, synced_at: Instant::now(), behind_since: None }
+                .run();
         };
         let join =
             thread::Builder::new().name("durable".to_owned()).spawn(run).map_err(StartError::Thread)?;
@@ -106,30 +119,46 @@ impl Durable {
     ///
     /// The disk failed and has not answered since; the text says why.
     pub fn check(&self) -> Result<(), String> {
-        if !self.shared.refusing.load(Ordering::Acquire) {
-            return Ok(());
+        if self.shared.refusing.load(Ordering::Acquire) {
+            return Err(format!("cannot be made durable: {}", self.shared.fault()));
         }
-        Err(format!("cannot be made durable: {}", self.shared.fault()))
+        if self.shared.lagging.load(Ordering::Relaxed) {
+            return Err(format!("cannot be made durable: {}", no_answer()));
+        }
+        Ok(())
+    }
+
+    /// Tells this thread's waiting pushes, and whoever asks whether changes are taken, what time it is.
+    /// Called now and then by each thread that pushes.
+    pub fn tick(&self, now: Instant) {
+        if !self.waits {
+            return;
+        }
+        acks::tick(now, limits::PUSH_WAIT_DEADLINE);
+        let since = match self.shared.committing_since.load(Ordering::Relaxed) {
+            0 => now,
+            since => self.shared.started + Duration::from_nanos(since),
+        };
+        let lagging = now.saturating_duration_since(since) >= limits::COMMIT_DEADLINE;
+        self.shared.lagging.store(lagging, Ordering::Relaxed);
     }
 
     /// Waits until everything that this thread has changed is as durable as promised.
     ///
     /// # Errors
     ///
-    /// The disk failed: the change is in memory, and may be on the disk or not.
+    /// The disk failed, or did not answer in time: the change is in memory, and may be on the disk or not.
     pub async fn settled(&self) -> Result<(), String> {
         if !self.waits {
             return Ok(());
         }
         let ticket = self.shared.acks.ticket();
-        self.nudge();
-        match self.shared.acks.wait(ticket).await {
-            Outcome::Durable => Ok(()),
-            Outcome::Unknown => Err(format!(
-                "outcome unknown: it is in memory, but could not be made durable: {}",
-                self.shared.fault()
-            )),
-        }
+        let fault = match self.shared.acks.wait(ticket, limits::PUSH_WAIT_DEADLINE, || self.nudge()).await {
+            Outcome::Durable => return Ok(()),
+            Outcome::Unknown => self.shared.fault(),
+            Outcome::Late => no_answer(),
+        };
+        Err(format!("outcome unknown: it is in memory, but could not be made durable: {fault}"))
     }
 
     /// Tells of a change that nobody waits for.
@@ -173,6 +202,10 @@ impl Shared {
     }
 }
 
+fn no_answer() -> String {
+    format!("the disk did not answer within {} s", limits::COMMIT_DEADLINE.as_secs())
+}
+
 /// However the thread ends: nobody waits for it any more.
 struct Ended(Arc<Shared>);
 
@@ -192,6 +225,8 @@ struct Thread<'a> {
     promise: Promise,
     /// When everything was on the disk last.
     synced_at: Instant,
+    /// Since when something has not been.
+    behind_since: Option<Instant>,
 }
 
 impl Thread<'_> {
@@ -203,8 +238,7 @@ impl Thread<'_> {
                 return;
             }
             let asked = self.shared.asked.swap(false, Ordering::AcqRel);
-            let changed = self.keeper.store().changed(KEEPER) > 0;
-            self.figures.set_behind(changed);
+            let changed = self.look_behind(self.behind_since);
             if !self.keeper.is_whole() {
                 self.recover();
             } else if self.is_due(asked, changed) || self.keeper.owes_time(false) {
@@ -213,6 +247,15 @@ impl Thread<'_> {
                 thread::park_timeout(self.pause());
             }
         }
+    }
+
+    /// Notes whether there are changes that are not on the disk, the oldest of which is as old as `since`
+    /// if that is known; true if there are.
+    fn look_behind(&mut self, since: Option<Instant>) -> bool {
+        let changed = self.keeper.store().changed(KEEPER) > 0;
+        self.behind_since = changed.then(|| since.unwrap_or_else(Instant::now));
+        self.figures.set_behind(self.behind_since);
+        changed
     }
 
     /// How often the thread saves by itself.
@@ -225,7 +268,8 @@ impl Thread<'_> {
 
     fn is_due(&self, asked: bool, changed: bool) -> bool {
         match self.promise {
-            Promise::Always => asked || changed,
+            // Whoever is not waited for is looked for now and then.
+            Promise::Always => asked || changed && self.synced_at.elapsed() >= self.period(),
             _ => changed && self.synced_at.elapsed() >= self.period(),
         }
     }
@@ -243,10 +287,16 @@ impl Thread<'_> {
 
     fn commit(&mut self) {
         let begun = Instant::now();
+        let since = u64::try_from((begun - self.shared.started).as_nanos()).unwrap_or(u64::MAX);
+        self.shared.committing_since.store(since.max(1), Ordering::Relaxed);
         let batch = self.shared.acks.begin();
-        match self.keeper.commit(self.promise != Promise::Nothing, false) {
+        let outcome = self.keeper.commit(self.promise != Promise::Nothing, false);
+        self.shared.committing_since.store(0, Ordering::Relaxed);
+        match outcome {
             Ok(commit) => {
                 self.synced_at = Instant::now();
+                // What came in meanwhile.
+                self.look_behind(Some(begun));
                 if commit.groups > 0 {
                     self.figures.committed(commit.groups, commit.bytes, self.synced_at - begun);
                 }
@@ -259,14 +309,14 @@ impl Thread<'_> {
         }
     }
 
-    fn failed(&mut self, batch: u64, error: &DatabaseError) {
+    fn failed(&mut self, batch: u64, error: &io::Error) {
         let text = error.to_string();
         self.figures.failed(&text);
         self.shared.refuse(text);
         self.shared.acks.settle(batch, Outcome::Unknown);
     }
 
-    /// Waits a little, then tries to write everything to a fresh database.
+    /// Waits a little, then tries to write everything to a fresh log.
     fn recover(&mut self) {
         let until = Instant::now() + limits::RECOVERY_PAUSE;
         while Instant::now() < until && !self.shared.stopping.load(Ordering::Acquire) {
@@ -279,7 +329,7 @@ impl Thread<'_> {
                 self.synced_at = Instant::now();
                 self.figures.committed(commit.groups, commit.bytes, self.synced_at - begun);
                 self.figures.recovered();
-                tracing::info!(groups = commit.groups, "persisting metrics again, in a fresh database");
+                tracing::info!(groups = commit.groups, "persisting metrics again, in a fresh log");
                 self.shared.refusing.store(false, Ordering::Release);
                 self.shared.acks.settle(batch, Outcome::Durable);
             }
@@ -294,8 +344,8 @@ impl Thread<'_> {
         }
         let batch = self.shared.acks.begin();
         let outcome = match self.keeper.is_whole() {
-            true => self.keeper.commit(true, true).and_then(|_| self.keeper.sync()),
-            false => Err(DatabaseError::Damage(self.shared.fault())),
+            true => self.keeper.commit(true, true).and_then(|_| self.keeper.close()),
+            false => Err(io::Error::other(self.shared.fault())),
         };
         match outcome {
             Ok(()) => self.shared.acks.settle(batch, Outcome::Durable),

@@ -2,13 +2,13 @@
 //!
 //! ```text
 //! lock        held for as long as a process uses the directory
-//! CURRENT     one line: `floodway 1 groups-N used CHECKSUM`
-//! groups-N    the database
+//! CURRENT     one line: `floodway 2 groups-N used CHECKSUM`
+//! groups-N    a log
 //! damaged-*   what could not be read, kept aside by a salvage
 //! ```
 //!
-//! `CURRENT` is replaced by a rename, so it names either the old database or the new one. Its state is
-//! `new` until the database it names is whole on the disk; until then nothing in it was acknowledged and
+//! `CURRENT` is replaced by a rename, so it names either the old log or the new one. Its state is
+//! `new` until the log it names is whole on the disk; until then nothing in it was acknowledged and
 //! it may be made again. A `groups-N` that is not named by it is never read. The number after `floodway`
 //! is raised with every change that an older version must not touch.
 
@@ -19,9 +19,9 @@ use std::path::{Path, PathBuf};
 const LOCK: &str = "lock";
 const CURRENT: &str = "CURRENT";
 const CURRENT_NEXT: &str = "CURRENT.next";
-const DATABASES: &str = "groups-";
+const LOGS: &str = "groups-";
 const MAGIC: &str = "floodway";
-const VERSION: &str = "1";
+const VERSION: &str = "2";
 
 /// Why a directory cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -34,8 +34,8 @@ pub enum FolderError {
     NotAFolder,
     #[error("it holds files that are not floodway's")]
     Foreign,
-    #[error("it is of a newer format, {0}")]
-    Newer(String),
+    #[error("it is of format {0}, and this version of floodway knows {VERSION} only")]
+    Format(String),
     #[error("its file {CURRENT} is damaged or missing")]
     NoCurrent,
 }
@@ -52,12 +52,12 @@ pub struct Folder {
 #[derive(Debug, PartialEq, Eq)]
 pub enum Holds {
     Nothing,
-    Database(Current),
-    /// Databases, and no telling which of them is in use.
+    Log(Current),
+    /// Logs, and no telling which of them is in use.
     Unnamed,
 }
 
-/// Which database is in use.
+/// Which log is in use.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Current {
     pub name: String,
@@ -82,7 +82,7 @@ impl Folder {
             Err(error) => return Err(error.into()),
         }
         let names = names_in(path)?;
-        let known = names.iter().any(|name| name == CURRENT || name.starts_with(DATABASES));
+        let known = names.iter().any(|name| name == CURRENT || name.starts_with(LOGS));
         if !known && names.iter().any(|name| name != LOCK && name != CURRENT_NEXT) {
             return Err(FolderError::Foreign);
         }
@@ -94,7 +94,7 @@ impl Folder {
         }
         let folder = Folder { path: path.to_owned(), _lock: lock };
         let holds = match fs::read(path.join(CURRENT)) {
-            Ok(line) => parse(&line)?.map_or(Holds::Unnamed, Holds::Database),
+            Ok(line) => parse(&line)?.map_or(Holds::Unnamed, Holds::Log),
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
             Err(_) if known => Holds::Unnamed,
             Err(_) => Holds::Nothing,
@@ -102,11 +102,11 @@ impl Folder {
         Ok((folder, holds))
     }
 
-    pub fn database(&self, name: &str) -> PathBuf {
+    pub fn path_of(&self, name: &str) -> PathBuf {
         self.path.join(name)
     }
 
-    /// A name that no database has or had.
+    /// A name that no log has or had.
     ///
     /// # Errors
     ///
@@ -114,11 +114,11 @@ impl Folder {
     pub fn next_name(&self) -> io::Result<String> {
         let names = names_in(&self.path)?;
         // Those that were set aside count as well.
-        let number = |name: &String| name.find(DATABASES).and_then(|at| number_of(&name[at..]));
-        Ok(format!("{DATABASES}{}", names.iter().filter_map(number).max().unwrap_or(0) + 1))
+        let number = |name: &String| name.find(LOGS).and_then(|at| number_of(&name[at..]));
+        Ok(format!("{LOGS}{}", names.iter().filter_map(number).max().unwrap_or(0) + 1))
     }
 
-    /// The newest database there is, whatever `CURRENT` says.
+    /// The newest log there is, whatever `CURRENT` says.
     ///
     /// # Errors
     ///
@@ -128,7 +128,7 @@ impl Folder {
         Ok(names.filter(|name| number_of(name).is_some()).max_by_key(|name| number_of(name)))
     }
 
-    /// Makes `current` the database in use; it is on the disk when this returns.
+    /// Makes `current` the log in use; it is on the disk when this returns.
     ///
     /// # Errors
     ///
@@ -144,12 +144,12 @@ impl Folder {
         sync_folder(Some(&self.path))
     }
 
-    /// Removes a database. If that fails it only takes up room.
+    /// Removes a log. If that fails it only takes up room.
     pub fn remove(&self, name: &str) {
         let _ = fs::remove_dir_all(self.path.join(name));
     }
 
-    /// Removes the databases made after `name`: attempts to take its place that did not come to an end.
+    /// Removes the logs made after `name`: attempts to take its place that did not come to an end.
     pub fn remove_newer(&self, name: &str) {
         for other in names_in(&self.path).unwrap_or_default() {
             if number_of(&other) > number_of(name) {
@@ -158,7 +158,7 @@ impl Folder {
         }
     }
 
-    /// Keeps a database aside under a name that says so; where it is then.
+    /// Keeps a log aside under a name that says so; where it is then.
     ///
     /// # Errors
     ///
@@ -172,7 +172,7 @@ impl Folder {
 }
 
 fn number_of(name: &str) -> Option<u64> {
-    name.strip_prefix(DATABASES)?.parse().ok()
+    name.strip_prefix(LOGS)?.parse().ok()
 }
 
 fn names_in(path: &Path) -> io::Result<Vec<String>> {
@@ -195,7 +195,7 @@ fn parse(line: &[u8]) -> Result<Option<Current>, FolderError> {
         [MAGIC, VERSION, name, state @ ("used" | "new")] if number_of(name).is_some() => {
             Ok(Some(Current { name: name.to_owned(), used: state == "used" }))
         }
-        [MAGIC, version, ..] if version != VERSION => Err(FolderError::Newer(version.to_owned())),
+        [MAGIC, version, ..] if version != VERSION => Err(FolderError::Format(version.to_owned())),
         _ => Ok(None),
     }
 }
@@ -217,8 +217,8 @@ mod tests {
         for used in [false, true] {
             folder.switch_to(&Current { name: name.clone(), used }).unwrap();
         }
-        fs::create_dir(folder.database(&name)).unwrap();
-        fs::create_dir(folder.database("groups-10")).unwrap();
+        fs::create_dir(folder.path_of(&name)).unwrap();
+        fs::create_dir(folder.path_of("groups-10")).unwrap();
         assert_eq!(folder.next_name().unwrap(), "groups-11");
         assert_eq!(folder.newest().unwrap().unwrap(), "groups-10");
         folder.remove_newer(&name);
@@ -227,7 +227,7 @@ mod tests {
         assert!(aside.ends_with("damaged-7-groups-1") && aside.is_dir());
         assert_eq!(folder.next_name().unwrap(), "groups-2");
         drop(folder);
-        assert_eq!(Folder::open(&path).unwrap().1, Holds::Database(Current { name, used: true }));
+        assert_eq!(Folder::open(&path).unwrap().1, Holds::Log(Current { name, used: true }));
         fs::write(path.join(CURRENT), "x").unwrap();
         assert_eq!(Folder::open(&path).unwrap().1, Holds::Unnamed);
     }
@@ -248,7 +248,7 @@ mod tests {
 
     #[test]
     fn every_flipped_bit_of_the_pointer_is_found() {
-        let words = "floodway 1 groups-7 used";
+        let words = "floodway 2 groups-7 used";
         let line = format!("{words} {:08x}\n", crc32fast::hash(words.as_bytes()));
         let current = Current { name: "groups-7".to_owned(), used: true };
         assert_eq!(parse(line.as_bytes()).unwrap(), Some(current));
@@ -257,8 +257,8 @@ mod tests {
             damaged[bit / 8] ^= 1 << (bit % 8);
             assert_eq!(parse(&damaged).unwrap(), None, "bit {bit}");
         }
-        let newer = "floodway 2 something else";
+        let newer = "floodway 3 something else";
         let line = format!("{newer} {:08x}\n", crc32fast::hash(newer.as_bytes()));
-        assert!(matches!(parse(line.as_bytes()), Err(FolderError::Newer(version)) if version == "2"));
+        assert!(matches!(parse(line.as_bytes()), Err(FolderError::Format(version)) if version == "3"));
     }
 }

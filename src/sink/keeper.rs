@@ -5,36 +5,53 @@
 //!
 //! # Invariants
 //!
-//! 1. `written` and `summary` say what the database holds, unless a commit failed; then the database is
-//!    given up, and a fresh one is made from memory before anything else is written.
-//! 2. `CURRENT` names a database only once it is whole on the disk.
+//! 1. `written` and `summary` say what the log holds, unless a commit failed; then the log is given up,
+//!    and a fresh one is made from memory before anything else is written.
+//! 2. `CURRENT` names a log only once it is whole on the disk.
+//! 3. The log is at most about twice as long as what counts in it, and a fixed amount more: each commit
+//!    also writes some groups of the oldest segment anew, until nothing in that counts and it can go.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::database::{Batch, Database, DatabaseError, Tag};
 use super::folder::{Current, Folder};
+use super::log::Log;
 use super::records::{self, Summary};
 use super::restore::Outcome;
+use super::scan::Live;
+use super::segment::{Batch, Kind, entry_bytes};
 use crate::clock::Now;
 use crate::limits;
 use crate::model::GroupingKey;
 use crate::store::Store;
 use crate::store::group::{GroupState, KEEPER, Layout};
 
+/// How keys are hashed: they come from pushers.
+pub type Hashing = rapidhash::quality::RandomState;
+
 /// Rounds over the feed before changes of shape are held back.
 const ROUNDS_MAX: usize = 4;
 
-/// What the database holds of a group.
+/// Room for changes kept from one commit for the next.
+const CHANGES_KEPT_MAX: usize = 4096;
+
+/// What the log holds of a group.
 struct Written {
     layout: Layout,
     shape_checksum: u32,
     digest: u64,
+    /// The batch in which it changed last.
+    sequence: u64,
+    /// Where its shape is. Its values are there or in a later one.
+    segment: u64,
+    shape_bytes: usize,
+    values_bytes: usize,
 }
 
 /// Changed groups as they are now; `None` for those that are gone.
-type Changes = HashMap<Arc<GroupingKey>, Option<GroupState>>;
+type Changes = HashMap<Arc<GroupingKey>, Option<GroupState>, Hashing>;
 
 /// See the module.
 pub struct Keeper {
@@ -42,9 +59,17 @@ pub struct Keeper {
     folder: Folder,
     name: String,
     /// `None` once it failed.
-    database: Option<Database>,
-    written: HashMap<Arc<GroupingKey>, Written>,
+    log: Option<Log>,
+    written: HashMap<Arc<GroupingKey>, Written, Hashing>,
+    /// The groups whose shapes were written to each segment; some are elsewhere by now.
+    homes: BTreeMap<u64, Vec<Arc<GroupingKey>>>,
     summary: Summary,
+    /// Bytes of all entries that count.
+    live_bytes: usize,
+    /// Empty between commits.
+    batch: Batch,
+    changes: Changes,
+    key: Vec<u8>,
     /// When the last batch was written.
     marked_at: Now,
 }
@@ -57,49 +82,83 @@ pub struct Commit {
 }
 
 impl Keeper {
-    /// Follows `store`, which was just restored from `database`. Groups that the store would not take
-    /// back are removed from it.
-    ///
-    /// # Errors
-    ///
-    /// They cannot be removed.
+    /// Follows `store`, which holds nothing that `log` does not.
     pub fn new(
         store: Arc<Store>,
         folder: Folder,
         name: String,
-        database: Database,
+        log: Option<Log>,
+        summary: Summary,
+    ) -> Keeper {
+        Keeper {
+            marked_at: store.now(),
+            store,
+            folder,
+            name,
+            log,
+            written: HashMap::default(),
+            homes: BTreeMap::new(),
+            summary,
+            live_bytes: 0,
+            batch: Batch::default(),
+            changes: Changes::default(),
+            key: Vec::new(),
+        }
+    }
+
+    /// Follows `store`, which was just restored from `log`. Groups that the store would not take back
+    /// are removed from it.
+    ///
+    /// # Errors
+    ///
+    /// They cannot be removed.
+    pub fn restored(
+        store: Arc<Store>,
+        folder: Folder,
+        name: String,
+        (log, live): (Log, Live),
         outcome: Outcome,
-        mut summary: Summary,
-    ) -> Result<Keeper, DatabaseError> {
+        summary: Summary,
+    ) -> io::Result<Keeper> {
+        let mut keeper = Keeper::new(store, folder, name, Some(log), summary);
         // What was restored is on the disk already.
-        while store.next_changed(KEEPER).is_some() {}
-        let mut written = HashMap::with_capacity(outcome.restored.len());
+        while keeper.store.next_changed(KEEPER).is_some() {}
         for restored in outcome.restored {
             let Some(state) = restored.group.load() else { continue };
+            let key = restored.group.key.clone();
+            let key_bytes = records::key_bytes(&key);
+            let places = live.get(&key_bytes);
+            let Some((shape, values)) = places.and_then(|of| of.shape.as_ref().zip(of.values.as_ref()))
+            else {
+                continue;
+            };
             let entry = Written {
                 layout: Layout::of(&state),
                 shape_checksum: restored.shape_checksum,
                 digest: records::digest(restored.shape_checksum, restored.values_checksum),
+                sequence: restored.sequence,
+                segment: shape.segment,
+                shape_bytes: entry_bytes(key_bytes.len(), shape.record.len()),
+                values_bytes: entry_bytes(key_bytes.len(), values.record.len()),
             };
-            written.insert(restored.group.key.clone(), entry);
+            keeper.live_bytes += entry.shape_bytes + entry.values_bytes;
+            keeper.homes.entry(entry.segment).or_default().push(key.clone());
+            keeper.written.insert(key, entry);
         }
-        if !outcome.lost.is_empty() {
-            let mut batch = database.batch();
-            summary.sequence += 1;
+        if let (false, Some(log)) = (outcome.lost.is_empty(), &mut keeper.log) {
             for (key, digest) in outcome.lost {
-                database.remove(&mut batch, Tag::Shape, &key);
-                database.remove(&mut batch, Tag::Values, &key);
-                summary.groups -= 1;
-                summary.digest = summary.digest.wrapping_sub(digest);
+                keeper.batch.add(Kind::Gone, &key, |_| {});
+                keeper.summary.groups -= 1;
+                keeper.summary.digest = keeper.summary.digest.wrapping_sub(digest);
             }
-            database.put(&mut batch, Tag::Summary, b"", summary.record(b""));
-            database.commit(batch, true)?;
+            log.append(&mut keeper.batch, keeper.summary)?;
+            log.sync()?;
+            keeper.batch.clear(limits::KEPT_BATCH_BYTES);
         }
-        let marked_at = store.now();
-        Ok(Keeper { store, folder, name, database: Some(database), written, summary, marked_at })
+        Ok(keeper)
     }
 
-    /// Follows `store` in a fresh database, written from memory, and keeps the one called `name` aside.
+    /// Follows `store` in a fresh log, written from memory, and keeps the one called `name` aside.
     /// Returns where that is then, too.
     ///
     /// # Errors
@@ -110,25 +169,17 @@ impl Keeper {
         folder: Folder,
         name: &str,
         unix_seconds: u64,
-    ) -> Result<(Keeper, PathBuf), DatabaseError> {
+    ) -> io::Result<(Keeper, PathBuf)> {
         let fresh = folder.next_name()?;
-        let mut keeper = Keeper {
-            marked_at: store.now(),
-            store,
-            folder,
-            name: fresh.clone(),
-            database: None,
-            written: HashMap::new(),
-            summary: Summary::default(),
-        };
-        keeper.database = Some(keeper.seed(&fresh)?.0);
+        let mut keeper = Keeper::new(store, folder, fresh.clone(), None, Summary::default());
+        keeper.seed(&fresh)?;
         let aside = keeper.folder.set_aside(name, unix_seconds)?;
         Ok((keeper, aside))
     }
 
-    /// Whether the database takes changes.
+    /// Whether the log takes changes.
     pub fn is_whole(&self) -> bool {
-        self.database.is_some()
+        self.log.is_some()
     }
 
     pub fn store(&self) -> &Store {
@@ -146,99 +197,105 @@ impl Keeper {
     ///
     /// # Errors
     ///
-    /// What was written may be on the disk or not, and the database takes nothing more: go on with
+    /// What was written may be on the disk or not, and the log takes nothing more: go on with
     /// [`start_anew`](Keeper::start_anew).
-    pub fn commit(&mut self, synced: bool, stopping: bool) -> Result<Commit, DatabaseError> {
-        let Some(database) = self.database.take() else {
-            return Err(DatabaseError::Damage("the database was given up".to_owned()));
-        };
-        let changes = self.collect();
-        if changes.is_empty() && !self.owes_time(stopping) {
-            self.database = Some(database);
-            return Ok(Commit::default());
+    pub fn commit(&mut self, synced: bool, stopping: bool) -> io::Result<Commit> {
+        let mut log = self.log.take().ok_or_else(given_up)?;
+        self.collect();
+        let mut commit = Commit::default();
+        if !self.changes.is_empty() || self.owes_time(stopping) {
+            commit = self.write(&mut log)?;
+            if synced {
+                log.sync()?;
+            }
+            self.remove_empty(&mut log)?;
         }
-        let commit = self.write(&database, changes, synced)?;
-        self.database = Some(database);
+        self.log = Some(log);
         Ok(commit)
     }
 
-    /// Waits until everything that was written is on the disk.
+    /// Waits until everything that was written is on the disk, and says so in the log.
     ///
     /// # Errors
     ///
     /// As for [`commit`](Keeper::commit).
-    pub fn sync(&mut self) -> Result<(), DatabaseError> {
-        let Some(database) = self.database.take() else { return Ok(()) };
-        database.sync()?;
-        self.database = Some(database);
+    pub fn close(&mut self) -> io::Result<()> {
+        let mut log = self.log.take().ok_or_else(given_up)?;
+        log.sync()?;
+        // A batch behind the last one: from here on damage to that is no torn end.
+        log.append(&mut Batch::default(), self.summary)?;
+        log.sync()?;
+        self.log = Some(log);
         Ok(())
     }
 
-    /// Makes a fresh database of everything in memory and puts it in the place of the one that failed,
-    /// which is removed then.
+    /// Makes a fresh log of everything in memory and puts it in the place of the one that failed, which
+    /// is removed then.
     ///
     /// # Errors
     ///
     /// It cannot be written; the one in use is still the old one.
-    pub fn start_anew(&mut self) -> Result<Commit, DatabaseError> {
-        self.database = None;
+    pub fn start_anew(&mut self) -> io::Result<Commit> {
+        self.log = None;
         let name = self.folder.next_name()?;
         let outcome = self.seed(&name);
         if outcome.is_err() {
             // It would only take up room on a disk that may be full.
             self.folder.remove(&name);
         }
-        let (database, commit) = outcome?;
-        self.database = Some(database);
+        let commit = outcome?;
         self.folder.remove(&std::mem::replace(&mut self.name, name));
         Ok(commit)
     }
 
-    fn seed(&mut self, name: &str) -> Result<(Database, Commit), DatabaseError> {
-        let database = Database::open(&self.folder.database(name))?;
+    fn seed(&mut self, name: &str) -> io::Result<Commit> {
+        let mut log = Log::create(&self.folder.path_of(name))?;
         self.written.clear();
-        self.summary = Summary { sequence: self.summary.sequence, ..Summary::default() };
+        self.homes.clear();
+        self.changes.clear();
+        self.batch.clear(limits::KEPT_BATCH_BYTES);
+        self.summary = Summary { time: self.summary.time, ..Summary::default() };
+        self.live_bytes = 0;
         let mut total = Commit::default();
-        let mut changes = Changes::new();
         let mut bytes = 0;
         for group in self.store.groups() {
             let Some(state) = group.load() else { continue };
             bytes += 64 + 8 * state.blocks.iter().map(|held| held.block.values.len()).sum::<usize>();
-            changes.insert(group.key.clone(), Some(state));
+            self.changes.insert(group.key.clone(), Some(state));
             if bytes >= limits::SEED_BATCH_BYTES {
-                total.add(self.write(&database, std::mem::take(&mut changes), false)?);
+                total.add(self.write(&mut log)?);
                 bytes = 0;
             }
         }
-        total.add(self.write(&database, changes, false)?);
+        total.add(self.write(&mut log)?);
         // States were loaded one after the other; now those that changed meanwhile, in order.
-        let changes = self.collect();
-        total.add(self.write(&database, changes, false)?);
-        database.sync()?;
+        self.collect();
+        total.add(self.write(&mut log)?);
+        log.sync()?;
         self.folder.switch_to(&Current { name: name.to_owned(), used: true })?;
-        Ok((database, total))
+        self.log = Some(log);
+        Ok(total)
     }
 
     /// Takes the feed until a round changes no shape.
-    fn collect(&self) -> Changes {
-        let mut changes = Changes::new();
+    fn collect(&mut self) {
         for _ in 0..ROUNDS_MAX {
-            if !self.take_feed(&mut changes) {
-                return changes;
+            if !self.take_feed() {
+                return;
             }
         }
-        self.store.hold_shapes(|| self.take_feed(&mut changes));
-        changes
+        let store = self.store.clone();
+        store.hold_shapes(|| self.take_feed());
     }
 
     /// One round over the feed as it is now; true if a shape changed.
-    fn take_feed(&self, changes: &mut Changes) -> bool {
+    fn take_feed(&mut self) -> bool {
         let mut reshaped = false;
         for _ in 0..self.store.changed(KEEPER) {
             let Some(group) = self.store.next_changed(KEEPER) else { break };
             // In the place of a group that is gone there may be a new one, which this must not remove.
             let state = group.load().or_else(|| self.store.state_of(&group.key));
-            reshaped |= !match (&state, changes.get(&group.key)) {
+            reshaped |= !match (&state, self.changes.get(&group.key)) {
                 (Some(state), Some(Some(seen))) => state.same_shape(seen),
                 (Some(state), None) => {
                     self.written.get(&group.key).is_some_and(|old| old.layout.is_of(state))
@@ -247,30 +304,38 @@ impl Keeper {
                 (None, None) => !self.written.contains_key(&group.key),
                 (Some(_), Some(None)) => false,
             };
-            changes.insert(group.key.clone(), state);
+            self.changes.insert(group.key.clone(), state);
         }
         reshaped
     }
 
-    fn write(
-        &mut self,
-        database: &Database,
-        changes: Changes,
-        synced: bool,
-    ) -> Result<Commit, DatabaseError> {
-        let mut batch = database.batch();
-        self.summary.sequence += 1;
+    /// Appends `changes` as one batch, with some groups of the oldest segment.
+    fn write(&mut self, log: &mut Log) -> io::Result<Commit> {
+        let sequence = log.next_sequence();
         self.mark_time();
+        let mut homecoming = Vec::new();
+        let mut changes = std::mem::take(&mut self.changes);
         let groups = changes.len();
-        for (key, state) in changes {
+        for (key, state) in changes.drain() {
             match state {
-                Some(state) => self.put(database, &mut batch, key, &state),
-                None => self.remove(database, &mut batch, &key),
+                Some(state) => self.put(key, &state, sequence, &mut homecoming),
+                None => self.remove(&key),
             }
         }
-        database.put(&mut batch, Tag::Summary, b"", self.summary.record(b""));
-        let bytes = batch.bytes;
-        database.commit(batch, synced)?;
+        // Going over a table costs what it has room for.
+        if changes.capacity() <= CHANGES_KEPT_MAX {
+            self.changes = changes;
+        }
+        self.clean(log, &mut homecoming);
+        let bytes = self.batch.len();
+        let segment = log.append(&mut self.batch, self.summary)?;
+        self.batch.clear(limits::KEPT_BATCH_BYTES);
+        for key in homecoming {
+            if let Some(written) = self.written.get_mut(&key) {
+                written.segment = segment;
+                self.homes.entry(segment).or_default().push(key);
+            }
+        }
         Ok(Commit { groups, bytes })
     }
 
@@ -283,40 +348,109 @@ impl Keeper {
         }
     }
 
-    fn put(&mut self, database: &Database, batch: &mut Batch, key: Arc<GroupingKey>, state: &GroupState) {
-        let bytes = records::key_bytes(&key);
-        let old = self.written.get(&key);
-        let shape_checksum = match old {
-            Some(old) if old.layout.is_of(state) => old.shape_checksum,
-            _ => {
-                let record = records::shape_record(state, &bytes);
-                let checksum = records::checksum_of(&record);
-                database.put(batch, Tag::Shape, &bytes, record);
-                checksum
+    /// Adds a group to the batch, its shape only if that changed; then its key goes to `homecoming`.
+    fn put(
+        &mut self,
+        key: Arc<GroupingKey>,
+        state: &GroupState,
+        sequence: u64,
+        homecoming: &mut Vec<Arc<GroupingKey>>,
+    ) {
+        records::write_key(&mut self.key, &key);
+        let known = self.written.get_mut(&key).filter(|old| old.layout.is_of(state));
+        let checksum = known.as_ref().map(|old| old.shape_checksum);
+        let (shape_checksum, shape_bytes) = match checksum {
+            Some(checksum) => (checksum, 0),
+            None => {
+                let record = self.batch.add(Kind::Shape, &self.key, |out| {
+                    records::push_shape(out, state, &self.key);
+                });
+                (records::checksum_of(record), entry_bytes(self.key.len(), record.len()))
             }
         };
-        let values = records::values_record(state, &bytes, self.summary.sequence, shape_checksum);
-        let digest = records::digest(shape_checksum, records::checksum_of(&values));
-        database.put(batch, Tag::Values, &bytes, values);
-        self.summary.digest =
-            self.summary.digest.wrapping_add(digest).wrapping_sub(old.map_or(0, |old| old.digest));
-        self.summary.groups += u64::from(old.is_none());
-        match self.written.get_mut(&key) {
-            Some(old) if old.layout.is_of(state) => old.digest = digest,
-            _ => {
-                self.written.insert(key, Written { layout: Layout::of(state), shape_checksum, digest });
+        let record = self.batch.add(Kind::Values, &self.key, |out| {
+            records::push_values(out, state, &self.key, sequence, shape_checksum);
+        });
+        let values_bytes = entry_bytes(self.key.len(), record.len());
+        let digest = records::digest(shape_checksum, records::checksum_of(record));
+        self.summary.digest = self.summary.digest.wrapping_add(digest);
+        self.live_bytes += shape_bytes + values_bytes;
+        if let Some(old) = known {
+            self.summary.digest = self.summary.digest.wrapping_sub(old.digest);
+            self.live_bytes -= old.values_bytes;
+            (old.digest, old.sequence, old.values_bytes) = (digest, sequence, values_bytes);
+            return;
+        }
+        let layout = Layout::of(state);
+        let entry =
+            Written { layout, shape_checksum, digest, sequence, segment: 0, shape_bytes, values_bytes };
+        self.summary.groups += 1;
+        if let Some(old) = self.written.insert(key.clone(), entry) {
+            self.summary.groups -= 1;
+            self.forget(&old);
+        }
+        homecoming.push(key);
+    }
+
+    fn remove(&mut self, key: &GroupingKey) {
+        let Some(old) = self.written.remove(key) else { return };
+        records::write_key(&mut self.key, key);
+        self.batch.add(Kind::Gone, &self.key, |_| {});
+        self.summary.groups -= 1;
+        self.forget(&old);
+    }
+
+    fn forget(&mut self, old: &Written) {
+        self.summary.digest = self.summary.digest.wrapping_sub(old.digest);
+        self.live_bytes -= old.shape_bytes + old.values_bytes;
+    }
+
+    /// Adds groups whose records keep the oldest segment from being removed, if the log is too long.
+    fn clean(&mut self, log: &Log, homecoming: &mut Vec<Arc<GroupingKey>>) {
+        let Some(oldest) = log.oldest_full() else { return };
+        if log.bytes() <= 2 * self.live_bytes as u64 + limits::LOG_SLACK_BYTES {
+            return;
+        }
+        let bytes_max = 3 * self.batch.len() + limits::CLEANED_BYTES_MIN;
+        let mut home = self.homes.remove(&oldest).unwrap_or_default();
+        let mut later = Vec::new();
+        while self.batch.len() < bytes_max
+            && let Some(key) = home.pop()
+        {
+            let Some(old) = self.written.get(&key).filter(|old| old.segment == oldest) else { continue };
+            match self.store.state_of(&key) {
+                Some(state) if old.layout.is_of(&state) => {
+                    let sequence = old.sequence;
+                    if let Some(old) = self.written.remove(&key) {
+                        self.summary.groups -= 1;
+                        self.forget(&old);
+                    }
+                    self.put(key, &state, sequence, homecoming);
+                }
+                // It is on the feed, and moves with what it has become: not before others that it may
+                // have given a family to, or taken one from.
+                _ => later.push(key),
             }
+        }
+        home.append(&mut later);
+        if !home.is_empty() {
+            self.homes.insert(oldest, home);
         }
     }
 
-    fn remove(&mut self, database: &Database, batch: &mut Batch, key: &Arc<GroupingKey>) {
-        let Some(old) = self.written.remove(key) else { return };
-        let bytes = records::key_bytes(key);
-        database.remove(batch, Tag::Shape, &bytes);
-        database.remove(batch, Tag::Values, &bytes);
-        self.summary.digest = self.summary.digest.wrapping_sub(old.digest);
-        self.summary.groups -= 1;
+    /// Removes the oldest segments as far as nothing in them counts.
+    fn remove_empty(&mut self, log: &mut Log) -> io::Result<()> {
+        while let Some(oldest) = log.oldest_full()
+            && !self.homes.contains_key(&oldest)
+        {
+            log.remove_oldest()?;
+        }
+        Ok(())
     }
+}
+
+fn given_up() -> io::Error {
+    io::Error::other("the log was given up")
 }
 
 impl Commit {

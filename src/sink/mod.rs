@@ -4,13 +4,16 @@
 //! costs freshness, never memory.
 
 pub mod acks;
-mod database;
 pub mod durable;
 mod folder;
-mod journal;
 mod keeper;
+mod log;
 pub mod records;
 mod restore;
+mod scan;
 #[cfg(test)]
 pub mod scratch;
+mod segment;
 pub mod start;
+#[cfg(test)]
+mod tests;

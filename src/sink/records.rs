@@ -28,10 +28,6 @@
 //!                     values varint, each: u64
 //!                     details varint, each: first value varint, length varint, bytes
 //!                 checksum u32
-//!
-//! summary record  version u8, sequence u64, groups u64, digest u64
-//!                 from version 2: running time u64 and what the wall clock said then u64   (nanoseconds)
-//!                 checksum u32
 //! ```
 //!
 //! Records of version 2 are written only where lifetimes are used. Running time is
@@ -39,8 +35,8 @@
 //!
 //! The checksum is the CRC-32 of the grouping key and of all bytes of the record before it, so that a
 //! record that ends up under another key is found out too. Families that a later push hid are left out.
-//! The digest of the summary record is the wrapping sum of [`digest`] over all groups: with it, a record
-//! that is missing or older than it should be is found out.
+//! Each batch carries a summary of all groups, whose digest is the wrapping sum of [`digest`] over them: with
+//! it, a record that is missing or older than it should be is found out.
 
 use crate::clock::{Running, UnixNanos};
 use crate::model::{
@@ -81,13 +77,19 @@ pub enum BadRecord {
 /// The bytes that a group is found by.
 pub fn key_bytes(key: &GroupingKey) -> Vec<u8> {
     let mut bytes = Vec::new();
+    write_key(&mut bytes, key);
+    bytes
+}
+
+/// Makes `bytes` those that a group is found by.
+pub fn write_key(bytes: &mut Vec<u8>, key: &GroupingKey) {
+    bytes.clear();
     for (name, value) in key.labels() {
         for piece in [name, value] {
             bytes.extend_from_slice(piece.as_bytes());
             bytes.push(SEPARATOR);
         }
     }
-    bytes
 }
 
 /// The grouping key that `bytes` were made of.
@@ -123,10 +125,10 @@ pub fn checksum_of(record: &[u8]) -> u32 {
     record.last_chunk().map_or(0, |bytes| u32::from_le_bytes(*bytes))
 }
 
-fn finish(mut record: Vec<u8>, key: &[u8]) -> Vec<u8> {
-    let checksum = checksum(&record, key);
-    record.extend_from_slice(&checksum.to_le_bytes());
-    record
+/// Ends the record that begins at `start`.
+fn finish(out: &mut Vec<u8>, start: usize, key: &[u8]) {
+    let checksum = checksum(&out[start..], key);
+    out.extend_from_slice(&checksum.to_le_bytes());
 }
 
 fn checksum(body: &[u8], key: &[u8]) -> u32 {
@@ -158,55 +160,55 @@ fn in_body_order(held: &Held) -> Vec<&FamilyShape> {
     families
 }
 
-/// The shape record of `state`, which is kept under `key`.
-pub fn shape_record(state: &GroupState, key: &[u8]) -> Vec<u8> {
-    let mut out = vec![VERSION];
-    push_varint(&mut out, state.blocks.len());
+/// Appends the shape record of `state`, which is kept under `key`.
+pub fn push_shape(out: &mut Vec<u8>, state: &GroupState, key: &[u8]) {
+    let start = out.len();
+    out.push(VERSION);
+    push_varint(out, state.blocks.len());
     for held in &state.blocks {
         let shape = &held.block.shape;
         let families = in_body_order(held);
-        push_varint(&mut out, families.len());
+        push_varint(out, families.len());
         for family in families {
-            push_text(&mut out, shape.name(family));
+            push_text(out, shape.name(family));
             let (help, unit) = (shape.help(family), shape.unit(family));
             out.push(family.kind as u8);
             out.push(if help.is_some() { HAS_HELP } else { 0 } | if unit.is_some() { HAS_UNIT } else { 0 });
-            help.into_iter().chain(unit).for_each(|text| push_text(&mut out, text));
-            push_varint(&mut out, family.series.len());
+            help.into_iter().chain(unit).for_each(|text| push_text(out, text));
+            push_varint(out, family.series.len());
             for series in shape.series(family) {
                 out.push(if series.float_counts { FLOAT_COUNTS } else { 0 });
                 let run = shape.run(series);
-                push_varint(&mut out, run_labels(run).count());
+                push_varint(out, run_labels(run).count());
                 for (name, value) in run_labels(run) {
-                    push_text(&mut out, &name);
-                    push_text(&mut out, &value);
+                    push_text(out, &name);
+                    push_text(out, &value);
                 }
                 let bounds = shape.bounds(series);
-                push_varint(&mut out, bounds.len());
+                push_varint(out, bounds.len());
                 bounds.iter().for_each(|bound| out.extend_from_slice(&bound.to_bits().to_le_bytes()));
             }
         }
     }
-    finish(out, key)
+    finish(out, start, key);
 }
 
-/// The values record of `state`, which is kept under `key` and whose shape record ends with
+/// Appends the values record of `state`, which is kept under `key` and whose shape record ends with
 /// `shape_checksum`. Of two records the one with the higher `sequence` is newer.
-pub fn values_record(state: &GroupState, key: &[u8], sequence: u64, shape_checksum: u32) -> Vec<u8> {
-    let values: usize = state.blocks.iter().map(|held| held.block.values.len()).sum();
-    let mut out = Vec::with_capacity(64 + 8 * values);
+pub fn push_values(out: &mut Vec<u8>, state: &GroupState, key: &[u8], sequence: u64, shape_checksum: u32) {
+    let start = out.len();
     out.push(if state.life.term().is_some() { VERSION_NEWEST } else { VERSION });
     out.extend_from_slice(&sequence.to_le_bytes());
     out.extend_from_slice(&shape_checksum.to_le_bytes());
     out.extend_from_slice(&state.push_time.0.to_le_bytes());
     out.extend_from_slice(&state.failure_time.0.to_le_bytes());
-    push_life(&mut out, state.life);
-    push_varint(&mut out, state.blocks.len());
+    push_life(out, state.life);
+    push_varint(out, state.blocks.len());
     for held in &state.blocks {
         out.extend_from_slice(&held.block.pushed_at.0.to_le_bytes());
-        push_values(&mut out, held);
+        push_block_values(out, held);
     }
-    finish(out, key)
+    finish(out, start, key);
 }
 
 fn push_life(out: &mut Vec<u8>, life: Life) {
@@ -225,10 +227,11 @@ fn read_life(reader: &mut Reader<'_>) -> Result<Life, BadRecord> {
     Ok(Life::restored(Term { lifetime, action }, due, flags & OVERDUE != 0))
 }
 
-fn push_values(out: &mut Vec<u8>, held: &Held) {
+fn push_block_values(out: &mut Vec<u8>, held: &Held) {
     let block = &held.block;
     if held.is_whole() && block.details.is_empty() {
         push_varint(out, block.values.len());
+        out.reserve(8 * block.values.len());
         block.values.iter().for_each(|value| out.extend_from_slice(&value.to_le_bytes()));
         push_varint(out, 0);
         return;
@@ -363,41 +366,11 @@ pub fn read_values(record: &[u8], key: &[u8]) -> Result<Values, BadRecord> {
 /// What all groups come to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Summary {
-    /// Of the last batch.
-    pub sequence: u64,
     pub groups: u64,
     /// The wrapping sum of the groups' [`digest`]s.
     pub digest: u64,
     /// The running time of the last batch, and what the wall clock said then; where lifetimes are used.
     pub time: Option<(Running, UnixNanos)>,
-}
-
-impl Summary {
-    /// The summary record, which is kept under `key`.
-    pub fn record(&self, key: &[u8]) -> Vec<u8> {
-        let mut out = vec![if self.time.is_some() { VERSION_NEWEST } else { VERSION }];
-        let time = self.time.iter().flat_map(|(running, wall)| [running.0, wall.0]);
-        let all = [self.sequence, self.groups, self.digest].into_iter().chain(time);
-        all.for_each(|n| out.extend_from_slice(&n.to_le_bytes()));
-        finish(out, key)
-    }
-
-    /// Reads a summary record.
-    ///
-    /// # Errors
-    ///
-    /// The record is damaged, or of a version that is not known here.
-    pub fn read(record: &[u8], key: &[u8]) -> Result<Summary, BadRecord> {
-        let (version, mut reader) = open(record, key, VERSION_NEWEST)?;
-        let (sequence, groups, digest) = (reader.u64()?, reader.u64()?, reader.u64()?);
-        let time = match version {
-            VERSION => None,
-            _ => Some((Running(reader.u64()?), UnixNanos(reader.u64()?))),
-        };
-        let summary = Summary { sequence, groups, digest, time };
-        reader.end()?;
-        Ok(summary)
-    }
 }
 
 fn push_varint(out: &mut Vec<u8>, number: usize) {

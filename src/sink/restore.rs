@@ -28,10 +28,6 @@ pub enum Damage {
     Unpaired(String),
     #[error("the group {0} makes no sense: {1}")]
     Contradiction(String, String),
-    #[error("the summary of all groups: {0}")]
-    Summary(BadRecord),
-    #[error("there is no summary of all groups")]
-    NoSummary,
     #[error("{found} groups are there and {expected} were written, or some are older than they should be")]
     Incomplete { found: u64, expected: u64 },
 }
@@ -47,6 +43,8 @@ struct Read {
 /// A group that is in the store now.
 pub struct Restored {
     pub group: Arc<Group>,
+    /// The batch in which it changed last.
+    pub sequence: u64,
     pub shape_checksum: u32,
     pub values_checksum: u32,
 }
@@ -166,13 +164,12 @@ impl<'s> Reader<'s> {
         Ok(())
     }
 
-    /// Checks that everything is there that `summary` counts, and gives it back.
+    /// Checks that everything is there that `summary` counts.
     ///
     /// # Errors
     ///
     /// Something is missing, or older than it should be.
-    pub fn check(&self, summary: Option<Summary>) -> Result<Summary, Damage> {
-        let summary = summary.ok_or(Damage::NoSummary)?;
+    pub fn check(&self, summary: Summary) -> Result<(), Damage> {
         if let Some(key) = self.shapes.keys().next() {
             return Err(Damage::Unpaired(shown(key)));
         }
@@ -180,7 +177,7 @@ impl<'s> Reader<'s> {
         if found != summary.groups || self.digest != summary.digest {
             return Err(Damage::Incomplete { found, expected: summary.groups });
         }
-        Ok(summary)
+        Ok(())
     }
 
     /// Puts everything that was read into the store, whose groups live on from the `time` of the summary.
@@ -202,6 +199,7 @@ impl<'s> Reader<'s> {
             match self.store.restore(kept) {
                 Ok(group) => outcome.restored.push(Restored {
                     group,
+                    sequence: read.sequence,
                     shape_checksum: read.shape_checksum,
                     values_checksum: read.values_checksum,
                 }),

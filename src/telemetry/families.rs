@@ -172,7 +172,7 @@ static DECLARED: &[Declared] = &[
     later("floodway_persistence_batch_groups", Summary, "Changed groups that one commit wrote.", |f| {
         persisted(f, |p| summary_of(Vec::new(), &p.sizes(), 1.0))
     }),
-    later("floodway_persistence_bytes_total", Counter, "Bytes of records handed to the database.", |f| {
+    later("floodway_persistence_bytes_total", Counter, "Bytes written to the log.", |f| {
         persisted(f, |p| single(p.bytes() as f64))
     }),
     later(

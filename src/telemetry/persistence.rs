@@ -60,14 +60,13 @@ impl Persistence {
         self.failing.store(false, Ordering::Relaxed);
     }
 
-    /// Notes whether there are changes that are not on the disk.
-    pub fn set_behind(&self, behind: bool) {
-        let now = u64::try_from(self.started.elapsed().as_nanos()).unwrap_or(u64::MAX).max(1);
-        if !behind {
-            self.behind_since.store(0, Ordering::Relaxed);
-        } else if self.behind_since.load(Ordering::Relaxed) == 0 {
-            self.behind_since.store(now, Ordering::Relaxed);
-        }
+    /// Notes since when there have been changes that are not on the disk, if there are any.
+    pub fn set_behind(&self, since: Option<Instant>) {
+        let nanos = |since: Instant| {
+            let since = since.saturating_duration_since(self.started);
+            u64::try_from(since.as_nanos()).unwrap_or(u64::MAX).max(1)
+        };
+        self.behind_since.store(since.map_or(0, nanos), Ordering::Relaxed);
     }
 
     pub(super) fn durations(&self) -> Merged {

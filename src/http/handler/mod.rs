@@ -6,6 +6,7 @@
 //! Answers of the routers, refused codings, scrapes and `/-/quit` are not counted, as in the reference.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::Bytes;
 
@@ -79,6 +80,10 @@ impl Service for Frontend {
 
     fn started(&self, driver: Driver) {
         self.gateway.telemetry().set_driver(driver.name());
+    }
+
+    fn tick(&self, now: Instant) {
+        self.gateway.tick(now);
     }
 
     fn opened(&self) {

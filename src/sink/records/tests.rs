@@ -13,8 +13,9 @@ use crate::store::{Mode, Store};
 fn records(store: &Store, key: &GroupingKey) -> (Vec<u8>, Vec<u8>) {
     let state = store.state_of(key).unwrap();
     let key = key_bytes(key);
-    let shape = shape_record(&state, &key);
-    let values = values_record(&state, &key, 7, checksum_of(&shape));
+    let (mut shape, mut values) = (Vec::new(), Vec::new());
+    push_shape(&mut shape, &state, &key);
+    push_values(&mut values, &state, &key, 7, checksum_of(&shape));
     (shape, values)
 }
 
@@ -25,10 +26,10 @@ fn restored(key: &GroupingKey, shape: &[u8], values: &[u8]) -> Store {
     reader.shape(&key, shape).unwrap();
     reader.values(&key, values).unwrap();
     let digest = digest(checksum_of(shape), checksum_of(values));
-    let summary = Summary { sequence: 7, groups: 1, digest, time: None };
-    reader.check(Some(summary)).unwrap();
-    assert!(reader.check(Some(Summary { digest: digest ^ 1, ..summary })).is_err());
-    assert!(reader.check(Some(Summary { groups: 2, ..summary })).is_err());
+    let summary = Summary { groups: 1, digest, time: None };
+    reader.check(summary).unwrap();
+    assert!(reader.check(Summary { digest: digest ^ 1, ..summary }).is_err());
+    assert!(reader.check(Summary { groups: 2, ..summary }).is_err());
     assert_eq!(reader.finish(None).lost.len(), 0);
     store
 }
@@ -36,6 +37,13 @@ fn restored(key: &GroupingKey, shape: &[u8], values: &[u8]) -> Store {
 fn push(store: &Store, key: &GroupingKey, body: &str, at: u64) {
     let families = text::parse(body.as_bytes(), NameRules::Utf8, Families::default()).unwrap();
     store.push(Mode::ReplaceFamilies, key, &families, Some(body.as_bytes()), UnixNanos(at)).unwrap();
+}
+
+/// A record of these bytes under the key `k`.
+fn finished(body: &[u8]) -> Vec<u8> {
+    let mut record = body.to_vec();
+    finish(&mut record, 0, b"k");
+    record
 }
 
 const BODY: &str = "# HELP c h\\\\e\\nlp\n# TYPE c counter\nc{z=\"é\\n\\\"\"} 1.5\nc{z=\"\"} NaN\n\
@@ -115,13 +123,10 @@ fn every_cut_and_every_flipped_bit_is_found() {
     let (store, key) = sample();
     let (shape, values) = records(&store, &key);
     let key = key_bytes(&key);
-    let time = Some((Running(4), UnixNanos(5)));
-    let summary = Summary { sequence: 1, groups: 2, digest: 3, time }.record(b"summary");
     type Check = fn(&[u8], &[u8]) -> bool;
-    let checks: [(&[u8], &[u8], Check); 3] = [
+    let checks: [(&[u8], &[u8], Check); 2] = [
         (&shape, &key, |record, key| read_shape(record, key).is_ok()),
         (&values, &key, |record, key| read_values(record, key).is_ok()),
-        (&summary, b"summary", |record, key| Summary::read(record, key).is_ok()),
     ];
     for (record, key, reads) in checks {
         assert!(reads(record, key));
@@ -142,9 +147,9 @@ fn every_cut_and_every_flipped_bit_is_found() {
 
 #[test]
 fn a_newer_format_says_so() {
-    let record = finish(vec![VERSION + 1, 1, 2, 3], b"k");
+    let record = finished(&[VERSION + 1, 1, 2, 3]);
     assert_eq!(read_shape(&record, b"k").unwrap_err(), BadRecord::Version(VERSION + 1));
-    let record = finish(vec![VERSION_NEWEST + 1, 1, 2, 3], b"k");
+    let record = finished(&[VERSION_NEWEST + 1, 1, 2, 3]);
     assert_eq!(read_values(&record, b"k").unwrap_err(), BadRecord::Version(VERSION_NEWEST + 1));
 }
 
@@ -170,12 +175,6 @@ fn lifetimes_come_back_and_cost_nothing_where_there_are_none() {
         assert_eq!(again.state_of(&key).unwrap().life, life);
         assert_eq!(again.has_lifetimes(), life.alarm().is_some());
     }
-    let summary = Summary { sequence: 1, groups: 2, digest: 3, time: None };
-    assert_eq!(summary.record(b"")[0], VERSION);
-    let timed = Summary { time: Some((Running(4), UnixNanos(5))), ..summary };
-    for summary in [summary, timed] {
-        assert_eq!(Summary::read(&summary.record(b"k"), b"k"), Ok(summary));
-    }
 }
 
 #[test]
@@ -200,7 +199,7 @@ fn keys_come_back_and_nothing_else_does() {
 proptest! {
     #[test]
     fn any_bytes_are_read_without_a_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
-        let record = finish([&[VERSION], &bytes[..]].concat(), b"k");
+        let record = finished(&[&[VERSION], &bytes[..]].concat());
         let _ = (read_shape(&record, b"k"), read_values(&record, b"k"), read_key(&bytes));
     }
 
