@@ -93,7 +93,8 @@ impl OpenMetrics {
         into: Families<'static>,
     ) -> Result<Families<'_>, ParseError> {
         let mut families = text::parse(&self.text, rules, into)?;
-        families.timestamped = self.timestamped;
+        // A blank within a value is the text format's way to a timestamp.
+        families.timestamped |= self.timestamped;
         families.details = self.details(&families);
         families.samples.clear();
         families.families.retain(|family| !self.created.contains_key(&*family.name));
@@ -106,7 +107,8 @@ impl OpenMetrics {
     fn details<'t>(&'t self, families: &Families<'t>) -> Vec<Detail<'t>> {
         let mut extras: BTreeMap<u32, Extra<'t>> = BTreeMap::new();
         for (sample, exemplar) in &self.exemplars {
-            let span = families.samples[*sample];
+            // With such a timestamp there are none, and the push is refused for it.
+            let Some(span) = families.samples.get(*sample) else { break };
             extras.entry(span.series).or_default().exemplars.push((span.field, exemplar));
         }
         if !self.created.is_empty() {

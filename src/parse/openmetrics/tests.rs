@@ -285,3 +285,12 @@ proptest! {
         }
     }
 }
+
+/// Found by fuzzing: the exemplar was looked for among samples that were not kept.
+#[test]
+fn a_blank_within_a_value_is_a_timestamp() {
+    let body = b"# TYPE c counter\nc_total 1 # {id=\"x\"} 0.5\nm 7\t2\n# EOF\n";
+    let read = read(body, NameRules::Legacy).unwrap();
+    let families = read.families(NameRules::Legacy, Families::default()).unwrap();
+    assert!(families.timestamped && families.details.is_empty());
+}
