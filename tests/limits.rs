@@ -37,6 +37,9 @@ fn gzip(text: &str) -> Vec<u8> {
     encoder.finish().unwrap()
 }
 
+/// Limit, path, body and headers.
+type Case<'c> = (&'c str, &'c str, Vec<u8>, &'c [(&'c str, &'c str)]);
+
 #[test]
 fn a_push_over_its_own_limits_is_413_and_leaves_no_trace() {
     let server = Server::start(&[
@@ -53,7 +56,7 @@ fn a_push_over_its_own_limits_is_413_and_leaves_no_trace() {
     let (long_job, long_label) = (format!("/metrics/job/{long}"), format!("/metrics/job/j/l/{long}"));
     let series: String = (0..5).map(|at| format!("s{{a=\"{at}\"}} 1\n")).collect();
     let openmetrics = [("Content-Type", "application/openmetrics-text; version=1.0.0")];
-    let cases: Vec<(&str, &str, Vec<u8>, &[(&str, &str)])> = vec![
+    let cases: Vec<Case<'_>> = vec![
         ("body-bytes", J, "m 1\n".repeat(501).into(), &[]),
         ("decoded-bytes", J, gzip(&"m 1\n".repeat(751)), &[("Content-Encoding", "gzip")]),
         ("push-families", J, "a 1\nb 1\nc 1\nd 1\n".into(), &[]),
