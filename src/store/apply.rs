@@ -78,20 +78,21 @@ impl Store {
     ) -> bool {
         let now = now.into();
         let Some(group) = self.get(key) else { return false };
-        let known = group.state.read(|state, _| state.blocks.clone());
-        if mode == Mode::ReplaceGroup && known.len() != 1 {
-            return false;
-        }
-        let block = known.iter().filter(|held| held.is_whole()).find_map(|held| {
-            let template = held.block.template.as_ref().filter(|template| template.chain() == chain)?;
-            let values = template.read(body)?;
-            Some(Arc::new(Block {
-                shape: held.block.shape.clone(),
-                template: Some(template.clone()),
-                values,
-                details: Details::default(),
-                pushed_at: now.at,
-            }))
+        let block = group.state.read(|state, _| {
+            if mode == Mode::ReplaceGroup && state.blocks.len() != 1 {
+                return None;
+            }
+            state.blocks.iter().filter(|held| held.is_whole()).find_map(|held| {
+                let template = held.block.template.as_ref().filter(|template| template.chain() == chain)?;
+                let values = template.read(body)?;
+                Some(Arc::new(Block {
+                    shape: held.block.shape.clone(),
+                    template: Some(template.clone()),
+                    values,
+                    details: Details::default(),
+                    pushed_at: now.at,
+                }))
+            })
         });
         block.is_some_and(|block| {
             matches!(self.publish_same_shape(&group, mode, &block, now), Ok(Short::Done))
