@@ -119,6 +119,8 @@ fn answers_that_nobody_reads_are_cut_and_slow_readers_are_served() {
         let mut stream = raw_connection(&server);
         socket2::SockRef::from(&stream).set_recv_buffer_size(64 * 1024).unwrap();
         stream.write_all(scrape).unwrap();
+        // What it will read is settled once its first byte is there.
+        stream.peek(&mut [0]).unwrap();
         stream
     };
     let mut stalled = begin();
