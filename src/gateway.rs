@@ -36,6 +36,7 @@ pub use crate::render::slices::Slices;
 pub use crate::sink::durable::{Options as Persistence, Promise};
 pub use crate::sink::start::StartError as PersistenceError;
 pub use crate::store::Mode;
+pub use crate::store::listing::{Listing, Query, Search, Sort};
 pub use crate::store::usage::StoreLimits;
 pub use crate::store::view::{FamilyView, GroupView, SeriesView, ValueView};
 
@@ -683,6 +684,21 @@ impl Gateway {
     /// what `if_none_match` names. `None` if the renderer has ended, which only a bug can make it do.
     pub async fn scrape(&self, wanted: Wanted, if_none_match: Option<String>) -> Option<Rendered> {
         self.renderer.render(wanted, if_none_match).await
+    }
+
+    /// One group as it is now.
+    pub fn group(&self, key: &GroupingKey) -> Option<GroupView> {
+        self.store.view(key)
+    }
+
+    /// A page of groups. Takes milliseconds where there are many.
+    pub fn list(&self, query: &Query) -> Listing {
+        self.store.list(query)
+    }
+
+    /// Series held now, over all groups.
+    pub fn series_count(&self) -> u64 {
+        self.store.series_count()
     }
 
     /// Every group as it is now, sorted by grouping key.

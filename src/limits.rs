@@ -148,6 +148,16 @@ pub const UNSYNCED_SAVE_INTERVAL: Duration = Duration::from_secs(1);
 /// that is set meanwhile is believed for this long after a crash.
 pub const TIME_RECORD_INTERVAL: Duration = Duration::from_secs(60);
 
+/// Refused requests that are remembered: in all, and of one job.
+pub const JOURNAL_ENTRIES_MAX: usize = 1000;
+pub const JOURNAL_ENTRIES_PER_JOB_MAX: usize = 20;
+
+/// Bytes of each text that is remembered of a refused request.
+pub const JOURNAL_TEXT_BYTES_MAX: usize = 512;
+
+/// Pages and lists that wait to be made.
+pub const ASIDE_QUEUE_MAX: usize = 64;
+
 /// Log lines that wait for standard error before further ones are dropped.
 pub const LOG_LINES_QUEUED_MAX: usize = 4096;
 

@@ -21,10 +21,11 @@ use signal_hook::low_level::emulate_default_handler;
 
 use crate::config::Info;
 use crate::gateway::Gateway;
+use crate::http::aside::Aside;
 use crate::http::auth::Doorkeeper;
 use crate::http::config::HttpConfig;
 use crate::http::encoding::Decoders;
-use crate::http::handler::{Frontend, Quit};
+use crate::http::handler::{Frontend, Quit, Site};
 use crate::http::route::Routes;
 use crate::http::service::Service;
 use crate::http::web::Web;
@@ -100,14 +101,18 @@ fn load_and_serve(config: ServerConfig, gateway: Arc<Gateway>) -> Result<(), Ser
     let door = web.as_ref().map(|web| web.door.clone());
     let http = HttpConfig { tls: web.as_ref().and_then(|web| web.tls.clone()), ..config.http };
     let routes = Arc::new(config.routes);
-    let (info, push_status) = (config.info, config.push_status);
+    let push_status = config.push_status;
+    let site = Site::new(gateway.clone(), config.info, routes.admin_api);
+    let site = Arc::new(site.map_err(|error| ServerError::Worker(io::Error::other(error)))?);
+    let aside = Aside::start().map_err(ServerError::Worker)?;
     let decoders = Arc::new(Decoders::start(http.decoded_bytes_max).map_err(ServerError::Worker)?);
     let reloading = gateway.clone();
     let frontend = move |quit: Quit| Frontend {
         gateway: gateway.clone(),
         decoders: decoders.clone(),
         routes: routes.clone(),
-        info: info.clone(),
+        site: site.clone(),
+        aside: aside.clone(),
         push_status,
         quit,
         doorkeeper: door.clone().map(Doorkeeper::new),

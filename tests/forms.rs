@@ -6,9 +6,10 @@ use std::sync::Arc;
 
 use floodway::config::Info;
 use floodway::gateway::{Gateway, Settings};
+use floodway::http::aside::Aside;
 use floodway::http::config::HttpConfig;
 use floodway::http::encoding::Decoders;
-use floodway::http::handler::Frontend;
+use floodway::http::handler::{Frontend, Site};
 use floodway::http::route::Routes;
 use floodway::server::{Listen, Server};
 use floodway::telemetry::Telemetry;
@@ -27,11 +28,14 @@ fn with_gateway(settings: Settings, push_status: u16, test: impl FnOnce(SocketAd
         lifecycle: true,
         admin_api: false,
     });
+    let site = Arc::new(Site::new(gateway.clone(), Arc::new(Info::default()), false).unwrap());
+    let aside = Aside::start().unwrap();
     let frontend = move |quit| Frontend {
         gateway: gateway.clone(),
         decoders: decoders.clone(),
         routes: routes.clone(),
-        info: Arc::new(Info::default()),
+        site: site.clone(),
+        aside: aside.clone(),
         push_status,
         quit,
         doorkeeper: None,

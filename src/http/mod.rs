@@ -6,6 +6,7 @@
 //! its thread.
 
 pub mod address;
+pub mod aside;
 pub mod auth;
 pub mod chunked;
 pub mod client;
@@ -13,6 +14,7 @@ pub mod config;
 pub mod connection;
 pub mod descriptors;
 pub mod encoding;
+mod form;
 pub mod handler;
 pub mod hasher;
 pub mod head;

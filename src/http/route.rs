@@ -34,8 +34,16 @@ pub enum Route<'p> {
     Reload,
     /// GET on `/-/quit`, which has an answer of its own.
     QuitByGet,
+    /// The page of one group.
+    Group(PushPath<'p>),
+    /// The form on it, or the one that deletes all groups.
+    Form(Option<PushPath<'p>>),
     ApiStatus,
     ApiMetrics,
+    ApiGroups,
+    ApiGroup(PushPath<'p>),
+    ApiRejections,
+    ApiLimits,
     ApiOptions,
     Wipe,
 }
@@ -141,6 +149,9 @@ impl Routes {
                     return Some(Route::QuitByGet);
                 }
                 let path = under_prefix?;
+                if let Some(group) = page_path(path, case) {
+                    return Some(Route::Group(group));
+                }
                 [
                     ("/", Route::Page),
                     ("/status", Route::Page),
@@ -153,6 +164,10 @@ impl Routes {
             }
             b"PUT" | b"POST" if is(under_prefix?, "/-/quit", case) => Some(Route::Quit),
             b"PUT" | b"POST" if is(under_prefix?, "/-/reload", case) => Some(Route::Reload),
+            b"POST" if self.admin_api && is(under_prefix?, "/groups", case) => Some(Route::Form(None)),
+            b"POST" if page_path(under_prefix?, case).is_some() => {
+                Some(Route::Form(page_path(under_prefix?, case)))
+            }
             b"PUT" | b"POST" | b"DELETE" => push_path(under_prefix?, case).map(Route::Push),
             _ => None,
         }
@@ -162,6 +177,10 @@ impl Routes {
         match method {
             b"GET" if is(path, "/status", case) => Some(Route::ApiStatus),
             b"GET" if is(path, "/metrics", case) => Some(Route::ApiMetrics),
+            b"GET" if is(path, "/groups", case) => Some(Route::ApiGroups),
+            b"GET" if is(path, "/rejections", case) => Some(Route::ApiRejections),
+            b"GET" if is(path, "/limits", case) => Some(Route::ApiLimits),
+            b"GET" => page_path(path, case).map(Route::ApiGroup),
             b"PUT" if self.admin_api && is(path, "/admin/wipe", case) => Some(Route::Wipe),
             _ => None,
         }
@@ -188,9 +207,20 @@ impl Routes {
 }
 
 fn push_path(path: &[u8], case: Case) -> Option<PushPath<'_>> {
-    let (job_is_base64, after) = match strip(path, "/metrics/job/", case) {
+    group_path(path, "/metrics", case)
+}
+
+/// The path of a group's page. Only as we spell it: nobody types it, so no other spelling is led there.
+fn page_path(path: &[u8], case: Case) -> Option<PushPath<'_>> {
+    group_path(path, "/group", case).filter(|_| case == Case::Exact)
+}
+
+/// The path of a group below `folder`.
+fn group_path<'p>(path: &'p [u8], folder: &str, case: Case) -> Option<PushPath<'p>> {
+    let below = strip(path, folder, case)?;
+    let (job_is_base64, after) = match strip(below, "/job/", case) {
         Some(after) => (false, after),
-        None => (true, strip(path, "/metrics/job@base64/", case)?),
+        None => (true, strip(below, "/job@base64/", case)?),
     };
     let job_end = memchr::memchr(b'/', after).unwrap_or(after.len());
     let (job, rest) = after.split_at(job_end);

@@ -8,7 +8,9 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use crate::format::escape::unescape_name;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
+
+use crate::format::escape::{Escaping, escape_name, unescape_name};
 use crate::format::quote::quoted;
 use crate::limits::{GROUPING_LABELS_MAX, LABEL_VALUE_BYTES_MAX};
 use crate::model::{GroupingKey, NameRules, Reason, Refusal};
@@ -40,6 +42,44 @@ pub fn grouping_key(
     }
     let job = label_value("job", job)?;
     Ok(GroupingKey::new(&job, labels.iter().map(|(name, value)| (&**name, &**value))))
+}
+
+/// What follows `/metrics/` in a path that spells `key`: the way back of [`grouping_key`].
+pub fn path_of(key: &GroupingKey) -> String {
+    let mut path = String::new();
+    let rest = key.labels().filter(|(name, _)| *name != "job");
+    for (name, value) in std::iter::once(("job", key.job())).chain(rest) {
+        if !path.is_empty() {
+            path.push('/');
+        }
+        path.push_str(&escape_name(name, Escaping::Values));
+        // A slash would split, nothing would be no part, and dots would be cleaned away.
+        if value.is_empty() || value.contains('/') || value == "." || value == ".." {
+            path.push_str("@base64/");
+            encode_base64(value.as_bytes(), &mut path);
+        } else {
+            path.push('/');
+            path.extend(percent_encode(value.as_bytes(), PATH_PART));
+        }
+    }
+    path
+}
+
+/// What is escaped in a part of a path: all but the unreserved characters of RFC 3986 section 2.3.
+const PATH_PART: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+/// Base64 for URLs (RFC 4648 section 5) without padding, but `=` for nothing at all.
+fn encode_base64(bytes: &[u8], out: &mut String) {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    if bytes.is_empty() {
+        out.push('=');
+    }
+    for chunk in bytes.chunks(3) {
+        let word = chunk.iter().fold(0, |word, byte| word << 8 | u32::from(*byte)) << (8 * (3 - chunk.len()));
+        for digit in 0..=chunk.len() {
+            out.push(DIGITS[(word >> (18 - 6 * digit) & 63) as usize].into());
+        }
+    }
 }
 
 type PathLabel<'p> = (Cow<'p, str>, Cow<'p, str>);
@@ -288,5 +328,26 @@ mod tests {
         assert_eq!(text, "value of label a is longer than 65536 bytes");
         let text = spell(format!("{longest}x").as_bytes(), false, b"", Legacy).unwrap_err();
         assert_eq!(text, "value of label job is longer than 65536 bytes");
+    }
+
+    #[test]
+    fn the_way_back_leads_to_the_same_key() {
+        let keys = [
+            GroupingKey::new("j", []),
+            GroupingKey::new("a/b c", [("empty", ""), ("dots", ".."), ("path", "/var/tmp"), ("z", "ü%?#&=")]),
+            GroupingKey::new("..", [("ä.b", "1"), ("plain", "x+y~z")]),
+            GroupingKey::new("ab", [("l", "abc/"), ("m", "ab/d"), ("n", "a/bcd")]),
+        ];
+        for key in keys {
+            let path = path_of(&key);
+            let decoded: Vec<u8> = percent_encoding::percent_decode_str(&path).collect();
+            let (is_base64, rest) = match decoded.strip_prefix(b"job@base64/") {
+                Some(rest) => (true, rest),
+                None => (false, decoded.strip_prefix(b"job/").unwrap()),
+            };
+            let end = rest.iter().position(|byte| *byte == b'/').unwrap_or(rest.len());
+            let back = grouping_key(&rest[..end], is_base64, &rest[end..], NameRules::Utf8).unwrap();
+            assert!(back == key, "{path}");
+        }
     }
 }

@@ -28,6 +28,7 @@ mod hash;
 mod intern;
 pub mod jobs;
 pub mod life;
+pub mod listing;
 mod name_sets;
 mod published;
 pub mod restore;

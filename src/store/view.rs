@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::Store;
 use super::consistency::all_labels;
-use super::group::{Block, GroupState};
+use super::group::{Block, GroupState, Held};
 use super::life::Life;
 use super::shape::{FamilyShape, Shape};
 use crate::clock::UnixNanos;
@@ -18,11 +18,17 @@ pub struct GroupView {
 }
 
 impl Store {
+    /// One group as it is now.
+    pub fn view(&self, key: &GroupingKey) -> Option<GroupView> {
+        let group = self.get(key)?;
+        group.load().map(|state| GroupView::new(group.key.clone(), state))
+    }
+
     /// Every group as it is now, sorted by grouping key.
     pub fn views(&self) -> Vec<GroupView> {
         let groups = self.groups();
         let view = |group: &Arc<super::group::Group>| {
-            group.load().map(|state| GroupView { key: group.key.clone(), state })
+            group.load().map(|state| GroupView::new(group.key.clone(), state))
         };
         let mut views: Vec<GroupView> = groups.iter().filter_map(view).collect();
         views.sort_by(|a, b| a.key.labels().cmp(b.key.labels()));
@@ -31,6 +37,14 @@ impl Store {
 }
 
 impl GroupView {
+    pub(super) fn new(key: Arc<GroupingKey>, state: GroupState) -> GroupView {
+        GroupView { key, state }
+    }
+
+    pub(super) fn held(&self) -> impl Iterator<Item = &Held> {
+        self.state.blocks.iter()
+    }
+
     /// Time of the last accepted push; [`UnixNanos::NEVER`] if there was none.
     pub fn push_time(&self) -> UnixNanos {
         self.state.push_time

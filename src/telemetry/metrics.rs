@@ -8,6 +8,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use super::journal::Journal;
 use super::persistence::Persistence;
 use super::plugins::{PluginFigures, Source};
 use super::requests::RequestCounts;
@@ -29,6 +30,7 @@ pub struct Telemetry {
     plugins: OnceLock<Source>,
     /// Groups whose lifetime ended; there once lifetimes are used.
     expired: OnceLock<AtomicU64>,
+    journal: Journal,
 }
 
 /// How much the store holds, as of the last rendering.
@@ -92,6 +94,7 @@ impl Telemetry {
             persistence: OnceLock::new(),
             plugins: OnceLock::new(),
             expired: OnceLock::new(),
+            journal: Journal::default(),
         }
     }
 
@@ -136,7 +139,7 @@ impl Telemetry {
     }
 
     /// How often a limit was reached.
-    pub(super) fn limit_hits(&self, limit: Limit) -> u64 {
+    pub fn limit_hits(&self, limit: Limit) -> u64 {
         self.counters.iter().map(|part| part.limit_hits[limit as usize].load(Ordering::Relaxed)).sum()
     }
 
@@ -144,8 +147,13 @@ impl Telemetry {
         self.limits.get().map_or(&[], Vec::as_slice)
     }
 
+    /// A limit in force, times in seconds; `None` if it is off.
+    pub fn limit_max(&self, limit: Limit) -> Option<f64> {
+        self.limits().iter().find(|(found, _)| *found == limit).map(|(_, max)| *max)
+    }
+
     /// How much of a limit is used, where that is known.
-    pub(super) fn limit_use(&self, limit: Limit) -> Option<u64> {
+    pub fn limit_use(&self, limit: Limit) -> Option<u64> {
         match self.uses[limit as usize].load(Ordering::Relaxed) {
             _ if limit == Limit::Connections => Some(self.connections_open()),
             UNKNOWN => None,
@@ -159,6 +167,16 @@ impl Telemetry {
         if let Some(index) = HEAD_CODES.iter().position(|known| *known == code) {
             self.counters.mine().bad_heads[index].fetch_add(1, Ordering::Relaxed);
         }
+    }
+
+    /// The last refused requests.
+    pub fn journal(&self) -> &Journal {
+        &self.journal
+    }
+
+    /// Pushes answered so far, whatever the answer.
+    pub fn pushes(&self) -> u64 {
+        self.requests().iter().filter(|((_, handler, _), _)| *handler == "push").map(|(_, count)| count).sum()
     }
 
     /// Counts a push of which something was forgiven.

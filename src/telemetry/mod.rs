@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use crate::model::MetricType;
 
 mod families;
+pub mod journal;
 pub mod log;
 pub mod metrics;
 mod persistence;

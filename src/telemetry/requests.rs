@@ -6,8 +6,8 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-/// The handlers of the reference, under the names it counts them by.
-const HANDLERS: [&str; 10] = [
+/// The handlers of the reference, under the names it counts them by, and ours.
+const HANDLERS: [&str; 16] = [
     "push",
     "delete",
     "status",
@@ -18,6 +18,12 @@ const HANDLERS: [&str; 10] = [
     "api/v1/metrics",
     "api/v1/options",
     "wipe",
+    "group",
+    "form",
+    "api/v1/groups",
+    "api/v1/group",
+    "api/v1/rejections",
+    "api/v1/limits",
 ];
 
 /// The methods with a name of their own; all others are counted as one.

@@ -5,6 +5,7 @@
 //! Groups come sorted by grouping key, where the reference gives them in
 //! random order.
 
+pub mod groups;
 mod json;
 pub mod time;
 
@@ -46,7 +47,7 @@ pub fn metrics(gateway: &Gateway) -> Answer {
 }
 
 /// `GET /api/v1/status`
-pub fn status(_gateway: &Gateway, info: &Info) -> Answer {
+pub fn status(info: &Info) -> Answer {
     let mut out = Writer::new();
     out.raw(br#"{"status":"success","data":{"build_information":"#);
     push_object(

@@ -12,6 +12,7 @@ use crate::http::service::Next;
 use crate::http::status;
 use crate::model::{Action, GroupingKey, RequestFacts};
 
+use super::rejection::{self, Named};
 use super::request::Words;
 use super::{Waiting, results};
 
@@ -22,9 +23,13 @@ pub fn begin(gateway: &Gateway, head: &Head<'_>, client: &Client, path: &PushPat
     match key.and_then(|key| client.check(Action::Delete, Some(&key)).map(|()| key)) {
         Ok(key) => {
             let request = super::request::facts(gateway, head, client);
-            Next::Bodiless(Waiting::Delete(key, request, Words::wanted(head)))
+            Next::Bodiless(Waiting::Delete(key, request, Words::wanted(head), client.clone()))
         }
-        Err(refusal) => Next::Answer(counted(gateway, status::refused(&refusal))),
+        Err(refusal) => {
+            let answer = status::refused(&refusal);
+            rejection::note(gateway, client, "DELETE", Named::Path(path), &refusal, &answer);
+            Next::Answer(counted(gateway, answer))
+        }
     }
 }
 
@@ -34,6 +39,7 @@ pub async fn finish(
     key: &GroupingKey,
     request: Option<Box<RequestFacts>>,
     words: Words,
+    client: &Client,
 ) -> Answer {
     let has_plugins = request.is_some();
     let deleted = match request {
@@ -45,7 +51,11 @@ pub async fn finish(
         Err(refusal) => Err(refusal),
     };
     let answer = match durable {
-        Err(refusal) => words.refused(&refusal),
+        Err(refusal) => {
+            let answer = words.refused(&refusal);
+            rejection::note(gateway, client, "DELETE", Named::Key(key), &refusal, &answer);
+            answer
+        }
         Ok(passed) => passed
             .headers()
             .into_iter()

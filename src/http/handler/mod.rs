@@ -11,16 +11,17 @@ use std::time::Instant;
 use bytes::Bytes;
 
 use crate::config::Info;
-use crate::gateway::Gateway;
+use crate::gateway::{Gateway, push_path};
+use crate::http::aside::Aside;
 use crate::http::auth::{Doorkeeper, Question};
 use crate::http::client::{Client, Peer};
 use crate::http::encoding::{Coding, Decoders};
 use crate::http::head::{Head, HeadError};
-use crate::http::route::{Route, Routed, Router, Routes};
+use crate::http::route::{PushPath, Route, Routed, Router, Routes};
 use crate::http::service::{Admission, BodyFault, Next, Service};
 use crate::http::worker::Driver;
 use crate::http::{Answer, status as code};
-use crate::model::{Action, GroupingKey, Limit, Refusal, RequestFacts};
+use crate::model::{Action, GroupingKey, Identity, Limit, Refusal, RequestFacts};
 
 use self::request::Words;
 
@@ -29,6 +30,7 @@ pub mod api;
 pub mod delete;
 pub mod probe;
 pub mod push;
+mod rejection;
 mod reload;
 mod request;
 mod results;
@@ -43,7 +45,9 @@ pub struct Frontend {
     pub gateway: Arc<Gateway>,
     pub decoders: Arc<Decoders>,
     pub routes: Arc<Routes>,
-    pub info: Arc<Info>,
+    /// What pages and lists are made of, beside the workers.
+    pub site: Arc<Site>,
+    pub aside: Aside,
     /// The status of an accepted push, where pushes are checked.
     pub push_status: u16,
     pub quit: Quit,
@@ -51,16 +55,49 @@ pub struct Frontend {
     pub doorkeeper: Option<Doorkeeper>,
 }
 
+/// What the pages and the API show and do. Shared with the thread that makes them.
+pub struct Site {
+    pub gateway: Arc<Gateway>,
+    pub info: Arc<Info>,
+    /// Whether all groups may be deleted.
+    pub wipes: bool,
+    pub tokens: status::token::Tokens,
+    pub seen: status::Seen,
+}
+
+impl Site {
+    /// # Errors
+    ///
+    /// The system gives no random numbers.
+    pub fn new(gateway: Arc<Gateway>, info: Arc<Info>, wipes: bool) -> Result<Site, String> {
+        let tokens = status::token::Tokens::new()?;
+        Ok(Site { gateway, info, wipes, tokens, seen: status::Seen::default() })
+    }
+}
+
+/// Something that is looked up for a person or a script: made beside the workers.
+pub enum Look {
+    Page,
+    Group(GroupingKey),
+    ApiStatus,
+    ApiMetrics,
+    ApiGroups,
+    ApiGroup(GroupingKey),
+    ApiRejections,
+    ApiLimits,
+}
+
 /// A request that waits for the end of its body.
 pub enum Waiting {
     Push(push::Push),
-    Delete(GroupingKey, Option<Box<RequestFacts>>, Words),
+    Delete(GroupingKey, Option<Box<RequestFacts>>, Words, Client),
     Scrape(scrape::Scrape),
     Healthy,
     Ready,
-    Page,
-    ApiStatus,
-    ApiMetrics,
+    /// With the query and who asks.
+    Look(Look, Vec<u8>, Identity),
+    /// A form, of a group's page or of the list.
+    Form(Option<GroupingKey>, Identity),
     Wipe,
     Quit,
     Reload,
@@ -151,15 +188,17 @@ impl Service for Frontend {
     async fn finish(&self, waiting: Waiting, body: Bytes) -> Answer {
         match waiting {
             Waiting::Push(push) => push::finish(self, push, body).await,
-            Waiting::Delete(key, request, words) => delete::finish(&self.gateway, &key, request, words).await,
+            Waiting::Delete(key, request, words, client) => {
+                delete::finish(&self.gateway, &key, request, words, &client).await
+            }
             Waiting::Scrape(scrape) => scrape::finish(&self.gateway, scrape).await,
             Waiting::Healthy => self.counted("healthy", "get", probe::healthy()),
             Waiting::Ready => self.counted("ready", "get", probe::ready(&self.gateway)),
-            Waiting::Page => self.counted("status", "get", status::page(&self.gateway, &self.info)),
-            Waiting::ApiStatus => {
-                self.counted("api/v1/status", "get", api::status(&self.gateway, &self.info))
+            Waiting::Look(look, query, identity) => self.look(look, query, identity).await,
+            Waiting::Form(key, identity) => {
+                let answer = status::change(&self.site, key.as_ref(), &identity, &body).await;
+                self.counted("form", "post", answer)
             }
-            Waiting::ApiMetrics => self.counted("api/v1/metrics", "get", api::metrics(&self.gateway)),
             Waiting::Wipe => self.counted("wipe", "put", admin::wipe(&self.gateway).await),
             Waiting::Reload => reload::finish(&self.gateway).await,
             Waiting::Quit => {
@@ -200,26 +239,86 @@ impl Frontend {
         {
             return Next::Answer(self.refused(&refusal));
         }
+        let look = |look| {
+            let query = head.target.query.unwrap_or_default().to_vec();
+            Waiting::Look(look, query, client.identity.clone())
+        };
         Next::Bodiless(match route {
             Route::Push(path) if method == b"DELETE" => {
                 return delete::begin(&self.gateway, head, client, &path);
             }
             Route::Push(path) => return push::begin(&self.gateway, head, client, &path, coding),
             Route::Scrape => Waiting::Scrape(scrape::Scrape::of(head, &self.gateway)),
-            Route::Page => Waiting::Page,
+            Route::Page => look(Look::Page),
+            Route::Group(path) => match self.key_of(&path) {
+                Ok(key) => look(Look::Group(key)),
+                Err(refusal) => return Next::Answer(code::refused(&refusal)),
+            },
+            Route::Form(path) => {
+                let key = path.map(|path| self.key_of(&path)).transpose();
+                let action = if path.is_some() { Action::Delete } else { Action::Admin };
+                let may = |key: Option<GroupingKey>| client.check(action, key.as_ref()).map(|()| key);
+                return match key.and_then(may) {
+                    Ok(key) => Next::Body(Waiting::Form(key, client.identity.clone())),
+                    Err(refusal) => Next::Answer(self.refused(&refusal)),
+                };
+            }
             Route::Healthy => Waiting::Healthy,
             Route::Ready => Waiting::Ready,
             Route::Quit if self.routes.lifecycle => Waiting::Quit,
             Route::Reload if self.routes.lifecycle => Waiting::Reload,
             Route::Quit | Route::Reload => return Next::Answer(probe::quit_is_off()),
             Route::QuitByGet => return Next::Answer(probe::quit_by_get()),
-            Route::ApiStatus => Waiting::ApiStatus,
-            Route::ApiMetrics => Waiting::ApiMetrics,
+            Route::ApiStatus => look(Look::ApiStatus),
+            Route::ApiMetrics => look(Look::ApiMetrics),
+            Route::ApiGroups => look(Look::ApiGroups),
+            Route::ApiGroup(path) => match self.key_of(&path) {
+                Ok(key) => look(Look::ApiGroup(key)),
+                Err(refusal) => return Next::Answer(code::refused(&refusal)),
+            },
+            Route::ApiRejections => look(Look::ApiRejections),
+            Route::ApiLimits => look(Look::ApiLimits),
             Route::ApiOptions => {
                 return Next::Answer(self.counted("api/v1/options", "options", api_options()));
             }
             Route::Wipe => Waiting::Wipe,
         })
+    }
+
+    /// Makes what was asked for beside the workers.
+    async fn look(&self, look: Look, query: Vec<u8>, identity: Identity) -> Answer {
+        let handler = match look {
+            Look::Page => "status",
+            Look::Group(_) => "group",
+            Look::ApiStatus => "api/v1/status",
+            Look::ApiMetrics => "api/v1/metrics",
+            Look::ApiGroups => "api/v1/groups",
+            Look::ApiGroup(_) => "api/v1/group",
+            Look::ApiRejections => "api/v1/rejections",
+            Look::ApiLimits => "api/v1/limits",
+        };
+        let site = self.site.clone();
+        let made = self.aside.run(move || match look {
+            Look::Page => status::page(&site, &query, &identity),
+            Look::Group(key) => status::group(&site, &key, &identity),
+            Look::ApiStatus => api::status(&site.info),
+            Look::ApiMetrics => api::metrics(&site.gateway),
+            Look::ApiGroups => api::groups::list(&site, &query),
+            Look::ApiGroup(key) => api::groups::one(&site, &key),
+            Look::ApiRejections => api::groups::rejections(&site, &query),
+            Look::ApiLimits => api::groups::limits(&site),
+        });
+        let busy = || {
+            Answer::error(503, "too many pages are being made, try again later").header("Retry-After", "1")
+        };
+        let answer = made.await.unwrap_or_else(busy);
+        self.counted(handler, "get", answer)
+    }
+
+    /// The group that a path spells.
+    fn key_of(&self, path: &PushPath<'_>) -> Result<GroupingKey, Refusal> {
+        let names = self.gateway.settings().names;
+        push_path::grouping_key(path.job, path.job_is_base64, path.rest, names)
     }
 
     /// The answer to a body whose coding is not taken or that does not begin as its coding says.
@@ -238,9 +337,22 @@ impl Frontend {
 /// let in.
 fn action_of(route: &Route<'_>) -> Option<Action> {
     match route {
-        Route::Scrape | Route::Page | Route::ApiStatus | Route::ApiMetrics => Some(Action::Scrape),
+        Route::Scrape
+        | Route::Page
+        | Route::Group(_)
+        | Route::ApiStatus
+        | Route::ApiMetrics
+        | Route::ApiGroups
+        | Route::ApiGroup(_)
+        | Route::ApiRejections
+        | Route::ApiLimits => Some(Action::Scrape),
         Route::Wipe | Route::Quit | Route::Reload => Some(Action::Admin),
-        Route::Push(_) | Route::Healthy | Route::Ready | Route::QuitByGet | Route::ApiOptions => None,
+        Route::Push(_)
+        | Route::Form(_)
+        | Route::Healthy
+        | Route::Ready
+        | Route::QuitByGet
+        | Route::ApiOptions => None,
     }
 }
 

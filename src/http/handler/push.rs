@@ -16,6 +16,7 @@ use crate::http::service::Next;
 use crate::http::status;
 use crate::model::{Action, GroupingKey, Refusal, RequestFacts};
 
+use super::rejection::{self, Named};
 use super::request::Words;
 use super::{Frontend, Waiting, results};
 
@@ -29,6 +30,8 @@ pub struct Push {
     /// For plugins, where there are any.
     request: Option<Box<RequestFacts>>,
     words: Words,
+    /// For the journal, if it is refused.
+    client: Client,
 }
 
 /// What is counted of a push, whatever becomes of it.
@@ -37,6 +40,13 @@ struct Facts {
     method: &'static str,
     size_bytes: u64,
     begun: Instant,
+}
+
+impl Facts {
+    /// The method as it was sent.
+    fn word(self) -> &'static str {
+        if self.method == "put" { "PUT" } else { "POST" }
+    }
 }
 
 /// Decides everything that the head decides.
@@ -64,12 +74,16 @@ pub fn begin(
             let manner = Manner { mode, options };
             let content_type = head.content_type.map(|value| head.share(value));
             let request = super::request::facts(gateway, head, client);
-            let words = Words::wanted(head);
-            Next::Body(Waiting::Push(Push { manner, key, content_type, coding, facts, request, words }))
+            let words = if request.is_some() { Words::wanted(head) } else { Words::Text };
+            let client = client.clone();
+            let push = Push { manner, key, content_type, coding, facts, request, words, client };
+            Next::Body(Waiting::Push(push))
         }
         Err(refusal) => {
             gateway.telemetry().count_refusal(refusal.reason);
-            Next::Answer(count(gateway, facts, Instant::now(), status::refused(&refusal)))
+            let answer = status::refused(&refusal);
+            rejection::note(gateway, client, facts.word(), Named::Path(path), &refusal, &answer);
+            Next::Answer(count(gateway, facts, Instant::now(), answer))
         }
     }
 }
@@ -77,7 +91,7 @@ pub fn begin(
 /// Applies a push whose body is whole, and waits for the disk if that was promised.
 pub async fn finish(frontend: &Frontend, push: Push, body: Bytes) -> Answer {
     let gateway = &*frontend.gateway;
-    let Push { manner, key, content_type, coding, facts, request, words } = push;
+    let Push { manner, key, content_type, coding, facts, request, words, client } = push;
     let has_plugins = request.is_some();
     // Refused before it gets to a handler, in the reference, which therefore does not count it as a push.
     if let Err(refusal) = coding.check_start(&body) {
@@ -109,7 +123,11 @@ pub async fn finish(frontend: &Frontend, push: Push, body: Bytes) -> Answer {
                 .into_iter()
                 .fold(Answer::empty(status), |answer, (name, value)| answer.header(name, value))
         }
-        Err(refusal) => words.refused(&refusal),
+        Err(refusal) => {
+            let answer = words.refused(&refusal);
+            rejection::note(gateway, &client, facts.word(), Named::Key(&key), &refusal, &answer);
+            answer
+        }
     };
     if has_plugins {
         results::tell_later(&frontend.gateway);
@@ -119,6 +137,7 @@ pub async fn finish(frontend: &Frontend, push: Push, body: Bytes) -> Answer {
 
 /// Counts a push that was answered before it could be applied.
 pub fn answered(gateway: &Gateway, push: &Push, answer: Answer) -> Answer {
+    rejection::broken(gateway, &push.client, push.facts.word(), &push.key, &answer);
     count(gateway, push.facts, Instant::now(), answer)
 }
 

@@ -132,7 +132,7 @@ fn native_buckets_take_the_place_of_classic_ones() {
 fn status_has_flags_build_and_start() {
     let flags = vec![("log.level", "info".to_owned()), ("web.external-url", "http://a/?b&c".to_owned())];
     let info = Info { flags, started: UnixNanos(1), paths: Paths::default() };
-    let answer = text(&status(&gateway(), &info));
+    let answer = text(&status(&info));
     assert!(answer.starts_with(r#"{"status":"success","data":{"build_information":{"branch":""#), "{answer}");
     assert!(
         answer.contains(

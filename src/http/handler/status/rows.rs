@@ -1,14 +1,8 @@
 //! The values of a series as rows of the page's table, worded as the reference words them.
 
 use crate::format::float::write_float;
-use crate::gateway::{SeriesView, ValueView};
+use crate::gateway::ValueView;
 use crate::model::histogram::NativeHistogram;
-
-/// One series: its labels, and its values with what each of them is.
-pub struct Series {
-    pub labels: Vec<String>,
-    pub rows: Vec<Row>,
-}
 
 /// One value. Plain values need no word.
 pub struct Row {
@@ -16,14 +10,8 @@ pub struct Row {
     pub value: String,
 }
 
-impl Series {
-    pub fn of(series: &SeriesView<'_>) -> Series {
-        let labels = series.labels.iter().map(|(name, value)| super::label((name, value))).collect();
-        Series { labels, rows: rows(&series.value) }
-    }
-}
-
-fn rows(value: &ValueView<'_>) -> Vec<Row> {
+/// The values of a series.
+pub fn rows(value: &ValueView<'_>) -> Vec<Row> {
     let row = |what: String, value: f64| Row { what, value: plain(value) };
     match value {
         ValueView::Plain(value) => vec![row(String::new(), *value)],
