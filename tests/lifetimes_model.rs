@@ -3,6 +3,8 @@
 //!
 //! The model knows one number, the time lived through, and looks at every group whenever it is asked.
 
+#![cfg(feature = "plugins")]
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};

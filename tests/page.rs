@@ -24,7 +24,7 @@ fn a_group_is_deleted_by_the_form_of_its_own_page_only() {
     let page = server.get("/group/job/a/l/v");
     assert_eq!(page.status, 200);
     assert!(page.text().contains("<code>l=&#34;v&#34;</code>"), "{}", page.text());
-    let token = token(&page.text());
+    let token = token(page.text());
     // Another group's form, a stranger's, nobody's.
     for (target, token) in [("/group/job/b", &*token), ("/group/job/a/l/v", "00"), ("/group/job/a/l/v", "")] {
         let answer = post(&server, target, token);
@@ -42,7 +42,7 @@ fn a_group_is_deleted_by_the_form_of_its_own_page_only() {
 fn all_groups_are_deleted_by_a_form_where_the_admin_api_is_on() {
     let server = Server::start(&["--web.enable-admin-api", "--web.external-url=http://x/pre"]);
     server.must_put("/pre/metrics/job/a", "m 1\n");
-    let token = token(&server.get("/pre/").text());
+    let token = token(server.get("/pre/").text());
     assert_eq!(post(&server, "/pre/groups", "0").status, 403);
     let answer = post(&server, "/pre/groups", &token);
     assert_eq!((answer.status, answer.header("Location")), (303, Some("/pre/")));
