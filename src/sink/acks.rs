@@ -112,10 +112,13 @@ impl Acks {
     }
 
     fn outcome(&self, ticket: u64) -> Option<Outcome> {
+        // In this order: whoever sees a batch settled sees whether it is durable, since that is stored
+        // first. The other way round a batch that becomes durable in between looks failed.
+        let settled = self.settled.load(Ordering::Acquire) >= ticket;
         if self.durable.load(Ordering::Acquire) >= ticket {
             return Some(Outcome::Durable);
         }
-        (self.settled.load(Ordering::Acquire) >= ticket).then_some(Outcome::Unknown)
+        settled.then_some(Outcome::Unknown)
     }
 
     /// Resolves once the batch of `ticket` is settled, or `limit` is over. `call` wakes the committer.

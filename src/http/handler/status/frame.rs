@@ -78,8 +78,13 @@ pub fn label((name, value): (&str, &str)) -> String {
 pub fn ends(gateway: &Gateway, group: &GroupView, now: crate::clock::Now) -> String {
     match gateway.ending(group, now) {
         None => String::new(),
-        Some(ending) if ending.overdue => format!("overdue since {}", ago(ending.at, now.wall)),
-        Some(ending) => format!("in {}", span(ending.at.0.saturating_sub(now.wall.0))),
+        Some(ending) => {
+            let when = match ending.overdue {
+                true => format!("Overdue! Ended {}", ago(ending.at, now.wall)),
+                false => format!("in {}", span(ending.at.0.saturating_sub(now.wall.0))),
+            };
+            format!("{when} (lifetime {})", ending.lifetime)
+        }
     }
 }
 
