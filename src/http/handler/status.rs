@@ -31,6 +31,9 @@ use crate::model::{Identity, Limit};
 /// Groups shown on a page.
 const PAGE_GROUPS: usize = 50;
 
+/// Families named in the line of a group.
+const NAMES_SHOWN: usize = 8;
+
 /// Refused requests shown.
 const REJECTIONS_SHOWN: usize = 20;
 
@@ -83,6 +86,8 @@ struct Row {
     pushed: String,
     pushed_at: String,
     ends: String,
+    /// The names of its first families, and how many there are.
+    names: Vec<String>,
     families: usize,
     series: usize,
 }
@@ -139,15 +144,19 @@ pub fn page(site: &Site, query: &[u8], identity: &Identity) -> Answer {
     };
     let frame = Frame::new(info, 0);
     let nonce = frame.nonce.clone();
-    let row = |group: &GroupView| Row {
-        path: push_path::path_of(&group.key),
-        labels: labels(group),
-        failed: (!group.last_push_successful()).then(|| ago(group.failure_time(), now.wall)),
-        pushed: ago(group.push_time(), now.wall),
-        pushed_at: time_of(group.push_time(), &zone),
-        ends: ends(gateway, group, now),
-        families: group.families().len(),
-        series: group.series_count(),
+    let row = |group: &GroupView| {
+        let families = group.families();
+        Row {
+            names: families.iter().take(NAMES_SHOWN).map(|family| family.name.to_owned()).collect(),
+            path: push_path::path_of(&group.key),
+            labels: labels(group),
+            failed: (!group.last_push_successful()).then(|| ago(group.failure_time(), now.wall)),
+            pushed: ago(group.push_time(), now.wall),
+            pushed_at: time_of(group.push_time(), &zone),
+            ends: ends(gateway, group, now),
+            families: families.len(),
+            series: group.series_count(),
+        }
     };
     let rejection = |entry: crate::telemetry::journal::Rejection| Rejected {
         at: time_of(entry.at, &zone),
