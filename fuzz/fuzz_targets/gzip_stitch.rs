@@ -9,11 +9,12 @@ use std::io::Read;
 use bytes::Bytes;
 use floodway::gateway::Encoding;
 use floodway::http::encoding::Coding;
-use floodway::render::coding::{Coder, Piece, stitch};
+use floodway::render::coding::{Coder, Piece, Stitcher};
 use libfuzzer_sys::fuzz_target;
 
 thread_local! {
-    static CODER: RefCell<Coder> = RefCell::default();
+    /// With the segments of the last input, which are written over.
+    static CODER: RefCell<(Coder, Vec<Bytes>)> = RefCell::default();
 }
 
 fuzz_target!(|input: &[u8]| {
@@ -25,11 +26,14 @@ fuzz_target!(|input: &[u8]| {
         rest = after;
     }
     let whole = segments.concat();
-    CODER.with_borrow_mut(|coder| {
+    CODER.with_borrow_mut(|(coder, old)| {
         for encoding in [Encoding::Identity, Encoding::Gzip, Encoding::Zstd] {
-            let piece = |segment: &&[u8]| coder.piece(Bytes::copy_from_slice(segment), encoding);
-            let pieces: Vec<Piece> = segments.iter().map(piece).collect();
-            let body = stitch(&pieces, encoding).concat();
+            let pieces: Vec<Piece> =
+                segments.iter().map(|segment| coder.piece(segment, encoding, old.pop())).collect();
+            let mut stitcher = Stitcher::new(encoding);
+            pieces.iter().for_each(|piece| stitcher.push(piece));
+            let body = stitcher.finish().list().concat();
+            old.extend(pieces.into_iter().map(|piece| piece.bytes));
             match encoding {
                 Encoding::Identity => assert_eq!(body, whole),
                 Encoding::Gzip => {

@@ -67,7 +67,7 @@ fn apply(gateway: &Gateway, op: &Op) -> bool {
 fn scraped(gateway: &Gateway) -> Vec<String> {
     let wanted = Wanted { form: Form::negotiate("", false), encoding: Encoding::Identity };
     let (slices, _lease) = wait(gateway.scrape(wanted, None)).expect("a renderer").slices.expect("a body");
-    let text = slices.concat();
+    let text = slices.list().concat();
     let text = std::str::from_utf8(&text).expect("text");
     let is_ours = |line: &&str| {
         line.starts_with("a{") || line.starts_with("a_") || line.starts_with("b{") || line.starts_with("b_")
