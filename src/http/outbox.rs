@@ -34,7 +34,7 @@ const SLICES_PER_WRITE: usize = 1024;
 
 /// Bytes handed to the kernel in one turn of the worker's loop. It copies them before it returns, and the
 /// worker's other connections wait for that. Connections that write at the same time share them...
-const BYTES_PER_TURN: usize = 512 * 1024;
+const BYTES_PER_TURN: usize = 128 * 1024;
 
 /// ...down to this much for each: a call to the kernel should be worth making.
 const BYTES_PER_WRITE_MIN: usize = 32 * 1024;
