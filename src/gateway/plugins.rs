@@ -1,0 +1,207 @@
+//! Pushes and deletes that go through plugins.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::clock::{Now, UnixNanos};
+use crate::model::{Action, Families, GroupingKey, Lifetime, Reason, Refusal, RequestFacts};
+use crate::parse::{self, BodyFormat};
+use crate::plugin::{self, Passed, Plugins, Problem, StoreFacts};
+use crate::store::jobs::Around;
+use crate::store::life::Stamp;
+
+use super::{Gateway, Manner};
+
+impl Gateway {
+    /// Runs every push and delete from here on through `plugins`.
+    #[must_use]
+    pub fn with_plugins(self, plugins: Arc<Plugins>) -> Gateway {
+        let source = plugins.clone();
+        self.telemetry.set_plugins(move || plugin::figures(&source));
+        self.housekeeper.ask(plugins.clone());
+        Gateway { plugins: Some(plugins), ..self }
+    }
+
+    /// Whether requests go through plugins, which then want their [`RequestFacts`].
+    pub fn has_plugins(&self) -> bool {
+        self.plugins.is_some()
+    }
+
+    /// Whether a plugin reads any request header.
+    pub fn wants_headers(&self) -> bool {
+        self.plugins.as_ref().is_some_and(|plugins| plugins.wants_headers())
+    }
+
+    /// Whether a plugin reads the request header `name` (in lower case).
+    pub fn wants_header(&self, name: &str) -> bool {
+        self.plugins.as_ref().is_some_and(|plugins| plugins.wants_header(name))
+    }
+
+    /// Reads the plugins anew; returns the number of the generation then in force, zero without any.
+    /// Takes as long as they take to load, so it does not belong on a worker.
+    ///
+    /// # Errors
+    ///
+    /// Everything that is wrong with them; the old ones stay in force.
+    pub fn reload_plugins(&self) -> Result<u64, Vec<Problem>> {
+        self.plugins.as_ref().map_or(Ok(0), |plugins| plugins.reload())
+    }
+
+    /// Whether plugins wait to be told on this thread what became of pushes. True once only until they
+    /// are told.
+    pub fn results_are_due(&self) -> bool {
+        self.plugins.as_ref().is_some_and(|plugins| plugins.results_are_due())
+    }
+
+    /// Tells plugins what became of the pushes of this thread, once those were answered.
+    pub fn tell_results(&self) {
+        if let Some(plugins) = &self.plugins {
+            plugins.tell_results();
+        }
+    }
+
+    /// Ends the plugins of this thread, which serves no more.
+    pub fn end_thread(&self) {
+        if let Some(plugins) = &self.plugins {
+            plugins.end_thread();
+        }
+    }
+
+    /// Applies one push as [`push`](Gateway::push) does, telling plugins where it came from. Where it
+    /// meets none but rules and `on_series`, what they made of it is remembered with the shape of its
+    /// body.
+    ///
+    /// # Errors
+    ///
+    /// As [`push`](Gateway::push); or a plugin refuses it, or its client may not push to the group that
+    /// plugins made of the one it named.
+    pub fn push_with(
+        &self,
+        manner: impl Into<Manner>,
+        key: &GroupingKey,
+        mut facts: RequestFacts,
+        body: &Bytes,
+        now: Now,
+    ) -> Result<Passed, Refusal> {
+        let Manner { mode, options } = manner.into();
+        let Some(plugins) = &self.plugins else {
+            let content_type = facts.content_type.as_deref().map(str::as_bytes);
+            return self
+                .push(Manner { mode, options }, key, content_type, body, now)
+                .map(|()| Passed { stored: true, ..Passed::default() });
+        };
+        self.check_durable().inspect_err(|refusal| self.telemetry.count_refusal(refusal.reason))?;
+        let format = parse::format_of(facts.content_type.as_deref().map(str::as_bytes));
+        if format == BodyFormat::Text
+            && let Some(chain) = plugins.chain(key)
+            && let stamp = (Stamp { at: now.wall, life: self.life(key, options.lifetime, None, now) })
+            && self.store.push_known_from(chain, mode, key, body, stamp)
+        {
+            self.telemetry.count_reuse();
+            return Ok(Passed { stored: true, ..Passed::default() });
+        }
+        let grants = facts.grants.clone();
+        facts.format = match format {
+            BodyFormat::Text => "text",
+            BodyFormat::OpenMetrics => "openmetrics",
+            BodyFormat::Protobuf => "protobuf",
+        };
+        let result = plugins.push(plugin::Push {
+            key,
+            facts,
+            body,
+            now,
+            parse: |key: &GroupingKey, is_loose: bool, load: plugin::Load<'_>| {
+                let stamp = Stamp { at: now.wall, life: self.life(key, options.lifetime, None, now) };
+                let read = self.read(format, key, body, stamp, &mut |families, body| {
+                    load(families, body.is_some(), &[]);
+                    Ok(())
+                });
+                match read {
+                    Err(refusal)
+                        if is_loose
+                            && refusal.reason == Reason::Malformed
+                            && format != BodyFormat::Protobuf =>
+                    {
+                        self.read_loosely(body, load)
+                    }
+                    read => read,
+                }
+            },
+            refuse_line: &|line| self.refuse_line(body, line),
+            around: |key: &GroupingKey, families: &Families<'_>| {
+                facts_of(&self.store.around(mode, key, families), now)
+            },
+            store: |key: &GroupingKey,
+                    families: &Families<'_>,
+                    cut: plugin::Cut<'_>,
+                    ttl: Option<Lifetime>| {
+                grants.check(Action::Push, key)?;
+                let stamp = Stamp { at: now.wall, life: self.life(key, options.lifetime, ttl, now) };
+                let stored = self.store.push_cut(mode, key, families, stamp, cut);
+                match stored {
+                    Err(refusal)
+                        if refusal.reason == Reason::Inconsistent && !self.settings.check_consistency =>
+                    {
+                        self.telemetry.count_refusal(refusal.reason);
+                        Ok(())
+                    }
+                    stored => stored,
+                }
+            },
+            mark_failed: |key: &GroupingKey| self.store.stamp_failure_if_there(key, now.wall),
+        });
+        if let Err(refusal) = &result {
+            self.telemetry.count_refusal(refusal.reason);
+            if let Some(durable) = &self.durable {
+                // The group's failure time may have been set.
+                durable.nudge();
+            }
+            if refusal.reason == Reason::Inconsistent && !self.settings.check_consistency {
+                return Ok(Passed::default());
+            }
+        }
+        result
+    }
+
+    /// Removes one group unless a plugin refuses that.
+    ///
+    /// # Errors
+    ///
+    /// A plugin refuses it, or the client may not delete the group that plugins made of the one it named.
+    pub fn delete_with(&self, key: &GroupingKey, facts: RequestFacts, now: Now) -> Result<Passed, Refusal> {
+        let Some(plugins) = &self.plugins else {
+            return Ok(Passed { stored: self.delete(key)?, ..Passed::default() });
+        };
+        self.check_durable()?;
+        let grants = facts.grants.clone();
+        let delete = |key: &GroupingKey| -> Result<bool, Refusal> {
+            grants.check(Action::Delete, key)?;
+            Ok::<bool, Refusal>(self.store.delete(key))
+        };
+        let result = plugins.delete(key, facts, now, delete).and_then(|(deleted, passed)| {
+            deleted.transpose()?;
+            Ok(passed)
+        });
+        if let Err(refusal) = &result {
+            self.telemetry.count_refusal(refusal.reason);
+        }
+        result
+    }
+}
+
+/// What plugins are told of what is stored.
+fn facts_of(around: &Around, now: Now) -> StoreFacts {
+    let age = |last: UnixNanos| (last != UnixNanos::NEVER).then(|| now.wall.seconds() - last.seconds());
+    StoreFacts {
+        group_series: around.group_lines,
+        // Clocks are set back now and then.
+        group_age: around.last_push.and_then(age).map(|seconds| seconds.max(0.0)),
+        job_series: around.job_lines,
+        job_groups: around.job_groups,
+        total_series: around.all_lines,
+        total_groups: around.all_groups,
+        replaced_series: around.replaced_lines,
+    }
+}
