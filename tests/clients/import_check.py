@@ -7,29 +7,7 @@
 import struct
 import sys
 
-
-def varint(value):
-    out = bytearray()
-    while value >= 0x80:
-        out.append(value & 0x7F | 0x80)
-        value >>= 7
-    return bytes(out) + bytes([value])
-
-
-def number(field, value):
-    return varint(field << 3) + varint(value)
-
-
-def double(field, value):
-    return varint(field << 3 | 1) + struct.pack("<d", value)
-
-
-def data(field, value):
-    return varint(field << 3 | 2) + varint(len(value)) + value
-
-
-def zigzag(value):
-    return value << 1 ^ value >> 63
+from protobuf_wire import data, double, number, varint, varint_at, zigzag
 
 
 def label(name, value):
@@ -69,24 +47,14 @@ def body():
 def fields(message):
     """The fields of a message in the order of their numbers: number, value."""
     found, at = [], 0
-
-    def take():
-        nonlocal at
-        value = shift = 0
-        while True:
-            byte = message[at]
-            at += 1
-            value |= (byte & 0x7F) << shift
-            shift += 7
-            if byte < 0x80:
-                return value
-
     while at < len(message):
-        tag = take()
+        tag, at = varint_at(message, at)
         if tag & 7 == 0:
-            value = take()
+            value, at = varint_at(message, at)
         else:
-            length = {1: 8, 5: 4}.get(tag & 7) or take()
+            length = {1: 8, 5: 4}.get(tag & 7)
+            if length is None:
+                length, at = varint_at(message, at)
             value = message[at:at + length]
             at += length
         found.append((tag >> 3, value))
@@ -97,14 +65,7 @@ def scrape(path):
     """Series that were pushed: name and labels, to type, help and all that the value says."""
     everything, at, found = open(path, "rb").read(), 0, {}
     while at < len(everything):
-        length = shift = 0
-        while True:
-            byte = everything[at]
-            at += 1
-            length |= (byte & 0x7F) << shift
-            shift += 7
-            if byte < 0x80:
-                break
+        length, at = varint_at(everything, at)
         family = fields(everything[at:at + length])
         at += length
         name, head = dict(family)[1], [field for field in family if field[0] in (2, 3)]
