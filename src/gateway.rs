@@ -213,6 +213,11 @@ impl Gateway {
         }
     }
 
+    /// Whether [`made_durable`](Gateway::made_durable) may have something to wait for.
+    pub fn is_durable(&self) -> bool {
+        self.durable.is_some()
+    }
+
     /// Waits until what this thread has changed is on the disk, if that was promised.
     ///
     /// # Errors

@@ -70,8 +70,12 @@ pub const GROUPING_NAME_SETS_MAX: usize = 1024;
 /// Longest wait for a whole request head, from its first byte.
 pub const HEAD_DEADLINE: Duration = Duration::from_secs(10);
 
-/// Longest wait for a whole request body.
+/// Longest wait for a whole request body, beside a second for each [`BODY_BYTES_PER_SECOND_MIN`] of it that
+/// arrived.
 pub const BODY_DEADLINE: Duration = Duration::from_secs(60);
+
+/// A body that keeps arriving at this rate is waited for, however long it is.
+pub const BODY_BYTES_PER_SECOND_MIN: u64 = 16 * 1024;
 
 /// Rendered and compressed segments kept ready for scrapes: room for about eight million series where
 /// scrapers take plain text, for fifty million where they take gzip.
@@ -99,6 +103,9 @@ pub const DISCARD_BYTES_MAX: u64 = 256 * 1024;
 
 /// Read buffer of a quiet connection; most requests fit whole.
 pub const IDLE_BUFFER_BYTES: usize = 4 * 1024;
+
+/// Read buffer of a quiet connection among many.
+pub const CROWDED_BUFFER_BYTES: usize = 512;
 
 /// Largest read buffer of a busy connection; longer bodies get a buffer of their own.
 pub const BUSY_BUFFER_BYTES_MAX: usize = 64 * 1024;
@@ -174,6 +181,7 @@ const _: () = {
     // A head must be able to arrive whole in the read buffer.
     assert!(HEAD_BYTES_MAX < BUSY_BUFFER_BYTES_MAX);
     assert!(IDLE_BUFFER_BYTES < BUSY_BUFFER_BYTES_MAX);
+    assert!(CROWDED_BUFFER_BYTES < IDLE_BUFFER_BYTES);
     assert!(DECODED_BYTES_MAX <= DECODED_BYTES_LIMIT_MAX);
     assert!(DECODED_BYTES_LIMIT_MAX < u32::MAX as usize / 3);
     // A grouping key comes in a request line, and keeping it takes two bytes more for each label.

@@ -310,3 +310,23 @@ fn stopping_answers_what_is_in_flight() {
         assert!(text.contains("\r\nConnection: close\r\n") && text.ends_with("PUT /b body;"), "{text}");
     });
 }
+
+/// Among many connections a quiet one has hardly a buffer: every size must get past that.
+#[test]
+fn in_a_crowd_requests_of_any_size_arrive_whole() {
+    with_server(Echo { workers: 1, ..Echo::default() }, |server| {
+        let crowd: Vec<TcpStream> = (0..300).map(|_| connect(server)).collect();
+        let mut client = connect(server);
+        for length in [0, 1, 300, 450, 512, 513, 4000, 5000, 70_000] {
+            let body: String = (0..length).map(|at| char::from(b'a' + (at % 23) as u8)).collect();
+            let expected = format!("PUT /l {body};");
+            // Twice in one write: what is behind the first is not lost with its buffer.
+            client.write_all(put("/l", "", &body).repeat(2).as_bytes()).unwrap();
+            for _ in 0..2 {
+                let answer = read_answer(&mut client);
+                assert_eq!(answer.split_once("\r\n\r\n").unwrap().1, expected, "{length}");
+            }
+        }
+        drop(crowd);
+    });
+}

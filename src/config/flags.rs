@@ -534,7 +534,12 @@ pub static FLAGS: &[Flag] = &[
         "10s",
         "Longest wait for a whole request head, from its first byte."
     ),
-    deadline!("limit.body-deadline", body_deadline, "1m", "Longest wait for a whole request body."),
+    deadline!(
+        "limit.body-deadline",
+        body_deadline,
+        "1m",
+        "Longest wait for a whole request body; each 16 KiB of it that arrive give the rest a second more."
+    ),
     deadline!("limit.idle-deadline", idle_deadline, "5m", "Longest quiet time of a connection kept open."),
     deadline!(
         "limit.write-deadline",

@@ -3,6 +3,8 @@
 //! Everything that is already in the buffer is answered before anything is written, and nothing is read
 //! before it is written. A request with broken framing is the connection's last; a refused one is not.
 
+use std::pin::Pin;
+
 use bytes::Bytes;
 use monoio::io::{AsyncReadRent, AsyncWriteRent};
 
@@ -10,7 +12,7 @@ use crate::limits::ANSWER_BATCH_BYTES;
 
 use super::client::{Client, Peer};
 use super::config::HttpConfig;
-use super::head::{BodyLength, Expect, Framing, Head};
+use super::head::{BodyLength, Expect, Framing, Head, HeadError};
 use super::input::{NoBody, NoHead, Wire};
 use super::response::Answer;
 use super::service::{Admission, BodyFault, Next, Service};
@@ -42,6 +44,12 @@ where
     let mut wire = Wire::new(stream, slot, watch, config);
     let after = loop {
         match request(&mut wire, peer, service).await {
+            // Answers of pipelined requests do not pile up.
+            After::NextRequest if wire.out.len() >= ANSWER_BATCH_BYTES => {
+                if wire.flush().await.is_err() {
+                    return;
+                }
+            }
             After::NextRequest => {}
             after => break after,
         }
@@ -50,7 +58,7 @@ where
         return;
     }
     if matches!(after, After::Linger) || wire.has_input() {
-        wire.linger().await;
+        Box::pin(wire.linger()).await;
     }
 }
 
@@ -69,7 +77,7 @@ where
     };
     last_reply(&mut wire, answer, &framing);
     if wire.flush().await.is_ok() {
-        wire.linger().await;
+        Box::pin(wire.linger()).await;
     }
 }
 
@@ -99,63 +107,120 @@ where
         };
         (head.framing, begun)
     });
-    let next = match begun {
-        Ok((framing, Begun::Next(next))) => Ok((framing, next)),
-        Ok((framing, Begun::Ask(question))) => match Box::pin(service.ask(question)).await {
-            Ok(client) => Head::parse(&head, |head| (head.framing, begin(service, head, &client))),
-            Err(answer) => Ok((framing, Next::Answer(answer))),
-        },
-        Err(error) => Err(error),
-    };
-    drop(head);
-    let (framing, next) = match next {
-        Ok(begun) => begun,
-        Err(error) => {
-            service.head_refused(error);
-            wire.out.push_head_error(error, wire.config);
-            return After::Linger;
-        }
-    };
-    match next {
-        Next::Answer(answer) => match read_past(wire, &framing).await {
-            Ok(true) => reply(wire, answer, &framing).await,
-            Ok(false) => last_reply(wire, answer, &framing),
-            Err(NoBody::Fault(fault)) => {
-                limited(service, fault);
-                last_reply(wire, service.dress(fault.answer()), &framing)
+    go_on(wire, head, begun, service).await
+}
+
+/// Goes on with a request whose head was looked at. Not an `async fn`, which would keep its arguments twice:
+/// each connection carries the room for this.
+fn go_on<S, H>(
+    wire: &mut Wire<'_, S>,
+    head: Bytes,
+    begun: Result<(Framing, Begun<H>), HeadError>,
+    service: &H,
+) -> impl Future<Output = After>
+where
+    S: AsyncReadRent + AsyncWriteRent,
+    H: Service,
+{
+    async move {
+        let (framing, waiting) = match begun {
+            Ok((framing, Begun::Next(Next::Body(waiting)))) => (framing, waiting),
+            Ok((framing, Begun::Next(Next::Bodiless(waiting)))) => {
+                return Box::pin(answer_bodiless(wire, framing, waiting, service)).await;
             }
-            Err(NoBody::Over) => After::Gone,
-        },
-        Next::Bodiless(waiting) => match read_past(wire, &framing).await {
-            Ok(whole) => {
+            Ok((framing, Begun::Next(Next::Answer(answer)))) => {
+                return Box::pin(answer_head(wire, framing, answer, service)).await;
+            }
+            Ok((framing, Begun::Ask(question))) => {
+                return Box::pin(ask(wire, head, framing, question, service)).await;
+            }
+            Err(error) => {
+                service.head_refused(error);
+                wire.out.push_head_error(error, wire.config);
+                return After::Linger;
+            }
+        };
+        drop(head);
+        let ask_first = framing.expect == Expect::Continue && !framing.http10;
+        match wire.body(framing.body, ask_first).await {
+            Ok(body) => {
                 wire.slot.work();
-                let answer = service.dress(service.finish(waiting, Bytes::new()).await);
-                if whole { reply(wire, answer, &framing).await } else { last_reply(wire, answer, &framing) }
+                let answer = service.finish(waiting, body).answer().await;
+                reply(wire, service.dress(answer), &framing)
             }
             Err(NoBody::Fault(fault)) => {
                 limited(service, fault);
                 last_reply(wire, service.dress(service.broken(waiting, fault)), &framing)
             }
-            Err(NoBody::Over) => After::Gone,
-        },
-        Next::Body(waiting) => {
-            let ask_first = framing.expect == Expect::Continue && !framing.http10;
-            match wire.body(framing.body, ask_first).await {
-                Ok(body) => {
-                    wire.slot.work();
-                    let answer = service.dress(service.finish(waiting, body).await);
-                    reply(wire, answer, &framing).await
-                }
-                Err(NoBody::Fault(fault)) => {
-                    limited(service, fault);
-                    last_reply(wire, service.dress(service.broken(waiting, fault)), &framing)
-                }
-                Err(NoBody::Over) => {
-                    service.broken(waiting, BodyFault::EndedEarly);
-                    After::Gone
-                }
+            Err(NoBody::Over) => {
+                service.broken(waiting, BodyFault::EndedEarly);
+                After::Gone
             }
         }
+    }
+}
+
+/// Finds out whether the client may ask, and goes on.
+async fn ask<S, H>(
+    wire: &mut Wire<'_, S>,
+    head: Bytes,
+    framing: Framing,
+    question: H::Question,
+    service: &H,
+) -> After
+where
+    S: AsyncReadRent + AsyncWriteRent,
+    H: Service,
+{
+    let begun = match service.ask(question).await {
+        Ok(client) => {
+            Head::parse(&head, |head| (head.framing, Begun::<H>::Next(begin(service, head, &client))))
+        }
+        Err(answer) => Ok((framing, Begun::Next(Next::Answer(answer)))),
+    };
+    let gone_on: Pin<Box<dyn Future<Output = After> + '_>> = Box::pin(go_on(wire, head, begun, service));
+    gone_on.await
+}
+
+/// Answers a request that its head decided.
+async fn answer_head<S, H>(wire: &mut Wire<'_, S>, framing: Framing, answer: Answer, service: &H) -> After
+where
+    S: AsyncReadRent + AsyncWriteRent,
+    H: Service,
+{
+    match read_past(wire, &framing).await {
+        Ok(true) => reply(wire, answer, &framing),
+        Ok(false) => last_reply(wire, answer, &framing),
+        Err(NoBody::Fault(fault)) => {
+            limited(service, fault);
+            last_reply(wire, service.dress(fault.answer()), &framing)
+        }
+        Err(NoBody::Over) => After::Gone,
+    }
+}
+
+/// Answers a request for which its body does not matter.
+async fn answer_bodiless<S, H>(
+    wire: &mut Wire<'_, S>,
+    framing: Framing,
+    waiting: H::Waiting,
+    service: &H,
+) -> After
+where
+    S: AsyncReadRent + AsyncWriteRent,
+    H: Service,
+{
+    match read_past(wire, &framing).await {
+        Ok(whole) => {
+            wire.slot.work();
+            let answer = service.dress(service.finish(waiting, Bytes::new()).answer().await);
+            if whole { reply(wire, answer, &framing) } else { last_reply(wire, answer, &framing) }
+        }
+        Err(NoBody::Fault(fault)) => {
+            limited(service, fault);
+            last_reply(wire, service.dress(service.broken(waiting, fault)), &framing)
+        }
+        Err(NoBody::Over) => After::Gone,
     }
 }
 
@@ -187,19 +252,10 @@ where
     wire.discard(framing.body).await
 }
 
-async fn reply<S>(wire: &mut Wire<'_, S>, answer: Answer, framing: &Framing) -> After
-where
-    S: AsyncReadRent + AsyncWriteRent,
-{
+fn reply<S>(wire: &mut Wire<'_, S>, answer: Answer, framing: &Framing) -> After {
     let close = answer.close || !framing.keep_alive || wire.watch.is_stopping();
     wire.out.push(answer, framing, close, &wire.watch.date());
-    if close {
-        After::Close
-    } else if wire.out.len() >= ANSWER_BATCH_BYTES && wire.flush().await.is_err() {
-        After::Gone
-    } else {
-        After::NextRequest
-    }
+    if close { After::Close } else { After::NextRequest }
 }
 
 fn last_reply<S>(wire: &mut Wire<'_, S>, answer: Answer, framing: &Framing) -> After {

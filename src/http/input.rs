@@ -1,8 +1,9 @@
 //! Bytes from a client: the read buffer, and whole heads and bodies out of it.
 //!
-//! A quiet connection keeps a small buffer; a busy one grows it and gives it back. What lies whole in the
-//! buffer is split off, not copied. Every wait has a deadline, and a read that timed out is the
-//! connection's last.
+//! A quiet connection keeps a small buffer, in a crowd a tiny one; a busy one grows it and gives it back.
+//! What lies whole in the buffer is split off, not copied. Every wait has a deadline, and a read that timed
+//! out is the connection's last. What waits rarely does so in a box: thousands of connections wait for their
+//! next head and should not carry the room for it.
 
 use std::io;
 use std::pin::pin;
@@ -13,7 +14,10 @@ use bytes::{Buf, Bytes, BytesMut};
 use monoio::buf::IoBufMut;
 use monoio::io::{AsyncReadRent, AsyncWriteRent};
 
-use crate::limits::{BUSY_BUFFER_BYTES_MAX, DISCARD_BYTES_MAX, IDLE_BUFFER_BYTES, LINGER_BYTES_MAX};
+use crate::limits::{
+    BODY_BYTES_PER_SECOND_MIN, BUSY_BUFFER_BYTES_MAX, CROWDED_BUFFER_BYTES, DISCARD_BYTES_MAX,
+    IDLE_BUFFER_BYTES, LINGER_BYTES_MAX,
+};
 
 use super::chunked::{BadChunk, ChunkDecoder};
 use super::config::HttpConfig;
@@ -26,8 +30,9 @@ use super::watch::{Phase, Slot, Watch};
 /// never stops sending have the worker for itself.
 const EAGER_READS_MAX: u32 = 64;
 
-/// With more connections than this on a worker, a quiet one keeps a small buffer even if it was busy.
-const CROWD: usize = 1024;
+/// With more connections than this on a worker, a quiet one keeps a tiny buffer, whatever it was before. A
+/// small push fits; a larger one takes one read more.
+const CROWD: usize = 256;
 
 /// First size of a long body's own buffer; it doubles as the body arrives, so a claimed length alone
 /// costs nothing.
@@ -81,7 +86,7 @@ impl From<BadChunk> for NoBody {
 
 impl<'w, S: AsyncReadRent + AsyncWriteRent> Wire<'w, S> {
     pub fn new(stream: S, slot: &'w Slot, watch: &'w Watch, config: &'w HttpConfig) -> Wire<'w, S> {
-        let (input, room) = (BytesMut::with_capacity(IDLE_BUFFER_BYTES), IDLE_BUFFER_BYTES);
+        let (input, room) = (BytesMut::new(), IDLE_BUFFER_BYTES);
         Wire { stream, slot, watch, config, out: Outbox::default(), input, room, eager_reads: 0 }
     }
 
@@ -114,7 +119,10 @@ impl<'w, S: AsyncReadRent + AsyncWriteRent> Wire<'w, S> {
                     return Err(NoHead::Over);
                 }
                 if self.watch.connections() > CROWD {
-                    self.room = IDLE_BUFFER_BYTES;
+                    self.input = BytesMut::new();
+                    self.room = CROWDED_BUFFER_BYTES;
+                } else {
+                    self.room = self.room.max(IDLE_BUFFER_BYTES);
                 }
                 self.wait(Phase::Idle, self.config.idle_deadline);
             } else if !begun {
@@ -140,31 +148,34 @@ impl<'w, S: AsyncReadRent + AsyncWriteRent> Wire<'w, S> {
 
     /// The whole body. `ask_first` sends the interim answer if the client may be waiting for it.
     pub async fn body(&mut self, length: BodyLength, ask_first: bool) -> Result<Bytes, NoBody> {
-        let max = self.config.body_bytes_max;
-        let too_large = NoBody::Fault(BodyFault::TooLarge(max));
         match length {
             BodyLength::Known(0) => Ok(Bytes::new()),
             BodyLength::Known(length) => match usize::try_from(length) {
-                Ok(length) if length <= max => self.known_body(length, ask_first).await,
-                _ => Err(too_large),
-            },
-            BodyLength::Chunked => {
-                let mut decoder = ChunkDecoder::default();
-                let mut body = BytesMut::new();
-                self.ask(ask_first);
-                self.wait(Phase::Reading, self.config.body_deadline);
-                loop {
-                    let taken = decoder.decode(&self.input, |data| body.extend_from_slice(data))?;
-                    self.input.advance(taken);
-                    if body.len() > max {
-                        return Err(too_large);
-                    }
-                    if decoder.is_done() {
-                        return Ok(body.freeze());
-                    }
-                    self.more_body().await?;
+                Ok(length) if length <= self.config.body_bytes_max => {
+                    self.known_body(length, ask_first).await
                 }
+                _ => Err(NoBody::Fault(BodyFault::TooLarge(self.config.body_bytes_max))),
+            },
+            BodyLength::Chunked => Box::pin(self.chunked_body(ask_first)).await,
+        }
+    }
+
+    async fn chunked_body(&mut self, ask_first: bool) -> Result<Bytes, NoBody> {
+        let max = self.config.body_bytes_max;
+        let mut decoder = ChunkDecoder::default();
+        let mut body = BytesMut::new();
+        self.ask(ask_first);
+        self.wait(Phase::Reading, self.config.body_deadline);
+        loop {
+            let taken = decoder.decode(&self.input, |data| body.extend_from_slice(data))?;
+            self.input.advance(taken);
+            if body.len() > max {
+                return Err(NoBody::Fault(BodyFault::TooLarge(max)));
             }
+            if decoder.is_done() {
+                return Ok(body.freeze());
+            }
+            self.more_body().await?;
         }
     }
 
@@ -175,7 +186,7 @@ impl<'w, S: AsyncReadRent + AsyncWriteRent> Wire<'w, S> {
             self.wait(Phase::Reading, self.config.body_deadline);
         }
         if length > BUSY_BUFFER_BYTES_MAX && self.input.len() < length {
-            return self.long_body(length).await;
+            return Box::pin(self.long_body(length)).await;
         }
         if self.input.len() < length {
             self.input.reserve(length - self.input.len());
@@ -273,12 +284,14 @@ impl<'w, S: AsyncReadRent + AsyncWriteRent> Wire<'w, S> {
         self.check_body_read(read)
     }
 
+    /// Each byte of a body buys time for the rest of it.
     fn check_body_read(&self, read: usize) -> Result<(), NoBody> {
         if self.slot.is_expired() {
             Err(NoBody::Fault(BodyFault::TimedOut))
         } else if read == 0 {
             Err(NoBody::Fault(BodyFault::EndedEarly))
         } else {
+            self.slot.prolong(Duration::from_nanos(read as u64 * 1_000_000_000 / BODY_BYTES_PER_SECOND_MIN));
             Ok(())
         }
     }
@@ -289,9 +302,9 @@ impl<'w, S: AsyncReadRent + AsyncWriteRent> Wire<'w, S> {
 
     /// Reads once into the buffer; 0 is the end.
     async fn read(&mut self) -> io::Result<usize> {
-        if self.input.is_empty() && self.room == IDLE_BUFFER_BYTES && self.input.capacity() > self.room {
+        if self.input.is_empty() && self.room <= IDLE_BUFFER_BYTES && self.input.capacity() > self.room {
             // Calm again: the large buffer is given back.
-            self.input = BytesMut::with_capacity(IDLE_BUFFER_BYTES);
+            self.input = BytesMut::with_capacity(self.room);
         } else if self.input.capacity() - self.input.len() < self.room / 2 {
             // Moves what is left to the front of the buffer, or makes a new one if parts of this one are
             // still in use.
@@ -302,7 +315,7 @@ impl<'w, S: AsyncReadRent + AsyncWriteRent> Wire<'w, S> {
         if read == free {
             self.room = (self.room * 4).min(BUSY_BUFFER_BYTES_MAX);
         } else if read < self.room / 4 {
-            self.room = IDLE_BUFFER_BYTES;
+            self.room = self.room.min(IDLE_BUFFER_BYTES);
         }
         Ok(read)
     }
@@ -320,7 +333,7 @@ impl<'w, S: AsyncReadRent + AsyncWriteRent> Wire<'w, S> {
     async fn read_into(&mut self, buffer: &mut BytesMut, end: usize) -> io::Result<usize> {
         if self.eager_reads >= EAGER_READS_MAX {
             self.eager_reads = 0;
-            monoio::time::sleep(Duration::from_millis(1)).await;
+            Box::pin(monoio::time::sleep(Duration::from_millis(1))).await;
         }
         let start = buffer.len();
         let slice = std::mem::take(buffer).slice_mut(start..end);

@@ -3,6 +3,7 @@
 //! In two steps, so that a request that needs no body, or is refused by its head, is known before the
 //! body is read.
 
+use std::pin::Pin;
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -63,7 +64,7 @@ pub trait Service {
     fn begin(&self, head: &Head<'_>, client: &Client) -> Next<Self::Waiting>;
 
     /// Answers a request whose body is whole (empty after [`Next::Bodiless`]).
-    fn finish(&self, waiting: Self::Waiting, body: Bytes) -> impl Future<Output = Answer>;
+    fn finish(&self, waiting: Self::Waiting, body: Bytes) -> Finish<'_>;
 
     /// Words the answer to a request whose body never came to be whole.
     fn broken(&self, waiting: Self::Waiting, fault: BodyFault) -> Answer;
@@ -85,6 +86,23 @@ pub enum Next<W> {
     Body(W),
     /// Read past the body, then finish without it.
     Bodiless(W),
+}
+
+/// The answer to a request that is whole.
+pub enum Finish<'s> {
+    /// Nothing had to be waited for: the usual push.
+    Now(Answer),
+    /// In a box: a connection that waits for its next request does not carry the room for this.
+    Later(Pin<Box<dyn Future<Output = Answer> + 's>>),
+}
+
+impl Finish<'_> {
+    pub async fn answer(self) -> Answer {
+        match self {
+            Finish::Now(answer) => answer,
+            Finish::Later(answer) => answer.await,
+        }
+    }
 }
 
 /// Why a body is not there. The connection ends after each of these.

@@ -242,6 +242,11 @@ impl Slot {
         self.phase.set(Phase::Working);
     }
 
+    /// Lets the wait that is under way last longer.
+    pub fn prolong(&self, time: Duration) {
+        self.deadline.set(self.deadline.get() + time);
+    }
+
     /// Takes the lease of the answer about to be written; `None` gives it back.
     pub fn hold(&self, lease: Option<Arc<Lease>>) {
         self.lease.replace(lease);

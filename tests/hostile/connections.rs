@@ -95,6 +95,28 @@ fn a_body_that_drips_is_timed_out() {
     }
 }
 
+/// A slow line is no attack: what keeps arriving at the least rate is waited for past the deadline.
+#[test]
+fn a_body_that_keeps_coming_is_waited_for() {
+    let server = Server::start(&SHORT);
+    let line = format!("# {}\n", "x".repeat(8 * 1024 - 3));
+    let body = line.repeat(12);
+    let chunk = format!("{:x}\r\n{line}\r\n", line.len());
+    let chunked = format!("{}0\r\n\r\n", chunk.repeat(12));
+    let length = format!("Content-Length: {}\r\n", body.len());
+    for (framing, body) in [(&*length, &body), ("Transfer-Encoding: chunked\r\n", &chunked)] {
+        let bytes = push_with(framing, body.as_bytes());
+        let mut stream = raw_connection(&server);
+        for piece in bytes.chunks(8 * 1024 + 100) {
+            stream.write_all(piece).unwrap();
+            thread::sleep(Duration::from_millis(60));
+        }
+        let mut answer = [0; 12];
+        stream.read_exact(&mut answer).unwrap();
+        assert_eq!(&answer, b"HTTP/1.1 200", "{framing}");
+    }
+}
+
 /// Some megabytes of exposition in several groups.
 fn with_much_to_read(flags: &[&str]) -> (Server, usize) {
     let server = Server::start(flags);

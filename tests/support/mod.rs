@@ -10,7 +10,7 @@ use floodway::http::client::Client;
 use floodway::http::config::HttpConfig;
 use floodway::http::handler::Quit;
 use floodway::http::head::Head;
-use floodway::http::service::{BodyFault, Next, Service};
+use floodway::http::service::{BodyFault, Finish, Next, Service};
 use floodway::http::{Answer, Body};
 use floodway::server::{Listen, Server};
 
@@ -66,17 +66,17 @@ impl Service for EchoService {
         }
     }
 
-    async fn finish(&self, waiting: String, body: Bytes) -> Answer {
+    fn finish(&self, waiting: String, body: Bytes) -> Finish<'_> {
         if waiting.contains("/slices") {
             let slices: Vec<Bytes> =
                 (0..3000).map(|number| Bytes::from(vec![b'a' + (number % 26) as u8; 5000])).collect();
-            return Answer::with_slices(200, "text/plain", slices);
+            return Finish::Now(Answer::with_slices(200, "text/plain", slices));
         }
         if waiting.contains("/quit") {
             (self.quit)();
-            return Answer::text(200, "bye").closing();
+            return Finish::Now(Answer::text(200, "bye").closing());
         }
-        Answer::text(200, [waiting.as_bytes(), &body, b";"].concat())
+        Finish::Now(Answer::text(200, [waiting.as_bytes(), &body, b";"].concat()))
     }
 
     fn broken(&self, _waiting: String, fault: BodyFault) -> Answer {

@@ -18,7 +18,7 @@ use crate::http::client::{Client, Peer};
 use crate::http::encoding::{Coding, Decoders};
 use crate::http::head::{Head, HeadError};
 use crate::http::route::{PushPath, Route, Routed, Router, Routes};
-use crate::http::service::{Admission, BodyFault, Next, Service};
+use crate::http::service::{Admission, BodyFault, Finish, Next, Service};
 use crate::http::worker::Driver;
 use crate::http::{Answer, status as code};
 use crate::model::{Action, GroupingKey, Identity, Limit, Refusal, RequestFacts};
@@ -185,9 +185,25 @@ impl Service for Frontend {
         }
     }
 
-    async fn finish(&self, waiting: Waiting, body: Bytes) -> Answer {
+    fn finish(&self, waiting: Waiting, body: Bytes) -> Finish<'_> {
         match waiting {
-            Waiting::Push(push) => push::finish(self, push, body).await,
+            Waiting::Push(push) => push::finish(self, push, body),
+            other => Finish::Later(Box::pin(self.finish_other(other, body))),
+        }
+    }
+
+    fn broken(&self, waiting: Waiting, fault: BodyFault) -> Answer {
+        match waiting {
+            Waiting::Push(push) => push::answered(&self.gateway, &push, fault.answer()),
+            _ => fault.answer(),
+        }
+    }
+}
+
+impl Frontend {
+    async fn finish_other(&self, waiting: Waiting, body: Bytes) -> Answer {
+        match waiting {
+            Waiting::Push(push) => push::finish(self, push, body).answer().await,
             Waiting::Delete(key, request, words, client) => {
                 delete::finish(&self.gateway, &key, request, words, &client).await
             }
@@ -208,20 +224,11 @@ impl Service for Frontend {
             Waiting::Coded(coding, decided) => match (coding.check_start(&body), *decided) {
                 (Err(refusal), _) => code::refused(&refusal),
                 (Ok(()), Decided::Answer(answer)) => answer,
-                (Ok(()), Decided::Bodiless(waiting)) => Box::pin(self.finish(waiting, Bytes::new())).await,
+                (Ok(()), Decided::Bodiless(waiting)) => self.finish(waiting, Bytes::new()).answer().await,
             },
         }
     }
 
-    fn broken(&self, waiting: Waiting, fault: BodyFault) -> Answer {
-        match waiting {
-            Waiting::Push(push) => push::answered(&self.gateway, &push, fault.answer()),
-            _ => fault.answer(),
-        }
-    }
-}
-
-impl Frontend {
     fn begin_routed(
         &self,
         head: &Head<'_>,

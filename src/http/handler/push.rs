@@ -12,7 +12,7 @@ use crate::http::encoding::Coding;
 use crate::http::head::{BodyLength, Head};
 use crate::http::options;
 use crate::http::route::PushPath;
-use crate::http::service::Next;
+use crate::http::service::{Finish, Next};
 use crate::http::status;
 use crate::model::{Action, GroupingKey, Refusal, RequestFacts};
 
@@ -29,6 +29,7 @@ pub struct Push {
     facts: Facts,
     /// For plugins, where there are any.
     request: Option<Box<RequestFacts>>,
+    has_plugins: bool,
     words: Words,
     /// For the journal, if it is refused.
     client: Client,
@@ -75,8 +76,8 @@ pub fn begin(
             let content_type = head.content_type.map(|value| head.share(value));
             let request = super::request::facts(gateway, head, client);
             let words = if request.is_some() { Words::wanted(head) } else { Words::Text };
-            let client = client.clone();
-            let push = Push { manner, key, content_type, coding, facts, request, words, client };
+            let (has_plugins, client) = (request.is_some(), client.clone());
+            let push = Push { manner, key, content_type, coding, facts, request, has_plugins, words, client };
             Next::Body(Waiting::Push(push))
         }
         Err(refusal) => {
@@ -89,32 +90,39 @@ pub fn begin(
 }
 
 /// Applies a push whose body is whole, and waits for the disk if that was promised.
-pub async fn finish(frontend: &Frontend, push: Push, body: Bytes) -> Answer {
-    let gateway = &*frontend.gateway;
-    let Push { manner, key, content_type, coding, facts, request, words, client } = push;
-    let has_plugins = request.is_some();
+pub fn finish(frontend: &Frontend, mut push: Push, body: Bytes) -> Finish<'_> {
+    let gateway = &frontend.gateway;
     // Refused before it gets to a handler, in the reference, which therefore does not count it as a push.
-    if let Err(refusal) = coding.check_start(&body) {
-        return frontend.refused(&refusal);
+    if let Err(refusal) = push.coding.check_start(&body) {
+        return Finish::Now(frontend.refused(&refusal));
     }
-    let decoded = frontend.decoders.decode(coding, body).await;
-    let applied: Result<Passed, Refusal> = match decoded {
-        Ok(body) => match request {
-            Some(request) => gateway.push_with(manner, &key, *request, &body, Now::read()),
-            None => gateway
-                .push(manner, &key, content_type.as_deref(), &body, Now::read())
-                .map(|()| Passed::default()),
-        },
-        // The gateway counts what it refuses itself.
-        Err(refusal) => {
-            gateway.telemetry().count_refusal(refusal.reason);
-            Err(refusal)
-        }
-    };
-    let applied = match applied {
-        Ok(passed) => gateway.made_durable().await.map(|()| passed),
-        refused => refused,
-    };
+    if push.coding == Coding::Identity && !gateway.is_durable() {
+        let applied = apply(gateway, &mut push, Ok(body));
+        return Finish::Now(conclude(frontend, &push, applied));
+    }
+    Finish::Later(Box::pin(async move {
+        let body = frontend.decoders.decode(push.coding, body).await;
+        let applied = match apply(gateway, &mut push, body) {
+            Ok(passed) => gateway.made_durable().await.map(|()| passed),
+            refused => refused,
+        };
+        conclude(frontend, &push, applied)
+    }))
+}
+
+fn apply(gateway: &Gateway, push: &mut Push, body: Result<Bytes, Refusal>) -> Result<Passed, Refusal> {
+    // The gateway counts what it refuses itself.
+    let body = body.inspect_err(|refusal| gateway.telemetry().count_refusal(refusal.reason))?;
+    match push.request.take() {
+        Some(request) => gateway.push_with(push.manner, &push.key, *request, &body, Now::read()),
+        None => gateway
+            .push(push.manner, &push.key, push.content_type.as_deref(), &body, Now::read())
+            .map(|()| Passed::default()),
+    }
+}
+
+fn conclude(frontend: &Frontend, push: &Push, applied: Result<Passed, Refusal>) -> Answer {
+    let gateway = &*frontend.gateway;
     let answer = match applied {
         Ok(passed) => {
             let status = if gateway.settings().check_consistency { frontend.push_status } else { 202 };
@@ -124,15 +132,22 @@ pub async fn finish(frontend: &Frontend, push: Push, body: Bytes) -> Answer {
                 .fold(Answer::empty(status), |answer, (name, value)| answer.header(name, value))
         }
         Err(refusal) => {
-            let answer = words.refused(&refusal);
-            rejection::note(gateway, &client, facts.word(), Named::Key(&key), &refusal, &answer);
+            let answer = push.words.refused(&refusal);
+            rejection::note(
+                gateway,
+                &push.client,
+                push.facts.word(),
+                Named::Key(&push.key),
+                &refusal,
+                &answer,
+            );
             answer
         }
     };
-    if has_plugins {
+    if push.has_plugins {
         results::tell_later(&frontend.gateway);
     }
-    count(gateway, facts, Instant::now(), answer)
+    count(gateway, push.facts, Instant::now(), answer)
 }
 
 /// Counts a push that was answered before it could be applied.
