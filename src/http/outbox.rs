@@ -195,7 +195,9 @@ impl Outbox {
                 gather.look((BYTES_PER_TURN / turn.shared_by()).max(BYTES_PER_WRITE_MIN));
                 let (result, back) = stream.writev(gather).await;
                 gather = back;
-                gather.advance(some(result?)?);
+                let written = some(result?)?;
+                slot.note_taken(written);
+                gather.advance(written);
             }
         }
         slot.hold(None);

@@ -252,6 +252,13 @@ impl Slot {
         self.lease.replace(lease);
     }
 
+    /// Notes that the client took so many bytes of the answer.
+    pub fn note_taken(&self, bytes: usize) {
+        if let Some(lease) = &*self.lease.borrow() {
+            lease.note_taken(bytes);
+        }
+    }
+
     fn is_revoked(&self) -> bool {
         let writing = self.phase.get() == Phase::Writing;
         writing && self.lease.borrow().as_ref().is_some_and(|lease| lease.is_revoked())
@@ -346,13 +353,13 @@ mod tests {
         let slot = watch.register(-1);
         let (home, _renderer) = std::sync::mpsc::channel();
         let grant =
-            |leases: &mut Leases| leases.grant(vec![bytes::Bytes::from_static(b"x")].into(), home.clone());
+            |leases: &mut Leases| leases.grant(vec![vec![b'x'].into()].into(), home.clone(), Instant::now());
         slot.hold(Some(grant(&mut leases)));
         let _newer = grant(&mut leases);
         watch.wait(&slot, Phase::Writing, Duration::from_secs(3600));
         watch.sweep(|_| ());
         assert!(!slot.is_expired());
-        leases.shrink_to(1);
+        leases.shrink_to(1, Instant::now());
         watch.sweep(|_| ());
         assert!(slot.is_expired());
     }

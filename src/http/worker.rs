@@ -35,6 +35,10 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// ring. Epoll takes all that wait in any case, and wakes one task only.
 const ACCEPTS_AT_ONCE: usize = 8;
 
+/// What the kernel takes of an answer before the client does. By default it copies up to megabytes for
+/// whoever asks for an exposition and reads nothing: milliseconds of a worker's time for each of them.
+const UNSENT_BYTES_MAX: u32 = 128 * 1024;
+
 /// How the runtime waits for the kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Driver {
@@ -110,8 +114,11 @@ pub fn run<H: Service + 'static>(
             accepting: Cell::new(listeners.len() * accepts),
         });
         for listener in listeners {
-            // Accepted connections inherit it. A failure means that answers may wait for one another.
-            let _ = socket2::SockRef::from(&listener).set_tcp_nodelay(true);
+            // Accepted connections inherit both. A failure means that answers may wait for one another, and
+            // that a slow reader costs more.
+            let socket = socket2::SockRef::from(&listener);
+            let _ = socket.set_tcp_nodelay(true);
+            let _ = socket.set_tcp_notsent_lowat(UNSENT_BYTES_MAX);
             let listener = Rc::new(monoio::net::TcpListener::from_std(listener)?);
             for _ in 0..accepts {
                 monoio::spawn(accept(listener.clone(), worker.clone()));

@@ -63,8 +63,8 @@ pub struct Rendered {
 /// What the renderer's thread is told.
 pub enum Message {
     Render(Request),
-    /// Slices that are written to whoever asked for them.
-    Written(Slices),
+    /// Slices that are written to whoever asked for them; true if their lease was revoked.
+    Written(Slices, bool),
 }
 
 /// A scrape that waits.
@@ -185,14 +185,20 @@ impl Work {
             match message {
                 Message::Render(request) => batch.push(request),
                 // Before its memory is wanted.
-                Message::Written(slices) => slices.free(&mut pause),
+                Message::Written(slices, is_revoked) => {
+                    if !is_revoked {
+                        self.leases.give_back(&slices);
+                    }
+                    slices.free(&mut pause);
+                }
             }
         }
         if batch.is_empty() {
             return;
         }
         self.scrapes += 1;
-        self.rhythm.note(Instant::now());
+        let begun = Instant::now();
+        self.rhythm.note(begun);
         self.is_prepared = false;
         self.follow(&mut pause);
         self.telemetry.set_store_figures(
@@ -216,7 +222,8 @@ impl Work {
                 .entry(wanted)
                 .or_insert_with(|| self.index.expose(wanted, &own, &mut self.coder, &mut pause));
             // Fifty scrapers of one rendering hold its bytes once.
-            let lease = leases.entry(wanted).or_insert_with(|| self.leases.grant(slices.clone(), home));
+            let lease =
+                leases.entry(wanted).or_insert_with(|| self.leases.grant(slices.clone(), home, begun));
             let _ = answer.send(Rendered { etag, slices: Some((slices.clone(), lease.clone())) });
         }
         drop(leases);
@@ -252,7 +259,7 @@ impl Work {
         }
         // Slices of an exposition that is still being written may be those of segments kept ready, so
         // each of the two is held to the limit by itself.
-        let revoked = self.leases.shrink_to(self.kept_bytes_max);
+        let revoked = self.leases.shrink_to(self.kept_bytes_max, Instant::now());
         if revoked > 0 {
             self.telemetry.count_limit(Limit::ExpositionCache);
             tracing::warn!(revoked, "scrapers that read too slowly are cut off: over limit.exposition-cache");
