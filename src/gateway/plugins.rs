@@ -1,5 +1,6 @@
 //! Pushes and deletes that go through plugins.
 
+use std::cell::Cell;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -107,15 +108,23 @@ impl Gateway {
             BodyFormat::OpenMetrics => "openmetrics",
             BodyFormat::Protobuf => "protobuf",
         };
+        let known = Cell::new(None);
         let result = plugins.push(plugin::Push {
             key,
             facts,
             body,
             now,
             parse: |key: &GroupingKey, is_loose: bool, load: plugin::Load<'_>| {
+                if format == BodyFormat::Text
+                    && let Some((found, values)) = self.store.recognise(mode, key, body)
+                {
+                    load(plugin::Read::Known { template: found.template(), values: &values });
+                    known.set(Some(found));
+                    return Ok(());
+                }
                 let stamp = Stamp { at: now.wall, life: self.life(key, options.lifetime, None, now) };
                 let read = self.read(format, key, body, stamp, &mut |families, body| {
-                    load(families, body.is_some(), &[]);
+                    load(plugin::Read::Parsed { families, is_text: body.is_some(), loose: &[] });
                     Ok(())
                 });
                 match read {
@@ -149,6 +158,12 @@ impl Gateway {
                     }
                     stored => stored,
                 }
+            },
+            store_again: &|key: &GroupingKey, values: Box<[u64]>, ttl: Option<Lifetime>| {
+                let Some(known) = known.take() else { return Ok(false) };
+                grants.check(Action::Push, key)?;
+                let stamp = Stamp { at: now.wall, life: self.life(key, options.lifetime, ttl, now) };
+                self.store.push_recognised(mode, key, known, values, stamp)
             },
             mark_failed: |key: &GroupingKey| self.store.stamp_failure_if_there(key, now.wall),
         });

@@ -137,7 +137,7 @@ impl Gateway {
             loose.body = relaxed.body;
         }
         let families = text::parse(&loose.body, NameRules::Utf8, Families::default())?;
-        take(&families, false, &loose.lines(&families));
+        take(plugin::Read::Parsed { families: &families, is_text: false, loose: &loose.lines(&families) });
         Ok(())
     }
 

@@ -5,6 +5,10 @@
 //! Any difference, and any value that would change what the body means, ends the attempt and leaves
 //! the body to the parser, which then says what is wrong or takes it.
 
+use std::any::Any;
+use std::fmt::Debug;
+use std::sync::Arc;
+
 use super::{Families, Field, MetricType, Number, SampleSpan, Series};
 use crate::format::float;
 
@@ -33,15 +37,36 @@ struct Piece {
 /// In [`Piece::value`]: the series is not stored.
 const NOWHERE: u32 = u32::MAX;
 
-#[derive(Debug, PartialEq, Eq)]
+/// What whoever stands between body and store keeps with a template.
+pub trait Kept: Any + Send + Sync + Debug {
+    /// Memory that it takes.
+    fn size_bytes(&self) -> usize;
+}
+
+/// See the module.
+#[derive(Clone, Debug)]
 pub struct Template {
     /// The body without its values.
-    constant: Box<[u8]>,
-    pieces: Box<[Piece]>,
+    constant: Arc<[u8]>,
+    pieces: Arc<[Piece]>,
     value_count: usize,
     /// See [`Template::chain`].
     chain: u64,
+    kept: Option<Arc<dyn Kept>>,
 }
+
+/// What is kept with a template follows from the rest and the shape, so one serves as well as another.
+impl PartialEq for Template {
+    fn eq(&self, other: &Template) -> bool {
+        self.chain == other.chain
+            && self.value_count == other.value_count
+            && self.kept.is_some() == other.kept.is_some()
+            && self.pieces == other.pieces
+            && self.constant == other.constant
+    }
+}
+
+impl Eq for Template {}
 
 /// What of a parsed body a template is cut from, for where the families are gone by then.
 #[derive(Debug, Default)]
@@ -122,7 +147,8 @@ impl Outline {
             pieces.push(Piece { before: before.len() as u32, value, reading });
         }
         constant.extend_from_slice(&body[read..]);
-        Some(Template { constant: constant.into(), pieces: pieces.into(), value_count, chain })
+        let (constant, pieces) = (constant.into(), pieces.into());
+        Some(Template { constant, pieces, value_count, chain, kept: None })
     }
 }
 
@@ -141,14 +167,28 @@ impl Template {
     }
 
     /// What lies between the body and what is stored: zero for nothing, else the number of the plugins
-    /// that made one of the other. A template speaks for pushes on the same way only.
-    pub fn chain(&self) -> u64 {
-        self.chain
+    /// that made one of the other. A template speaks for pushes on the same way only. `None` if its
+    /// values are those of the body as it was received, for somebody who keeps something with it.
+    pub fn chain(&self) -> Option<u64> {
+        self.kept.is_none().then_some(self.chain)
+    }
+
+    /// The template with something kept beside it. Its values are then not what is stored.
+    #[must_use]
+    pub fn keeping(mut self, kept: Arc<dyn Kept>) -> Template {
+        self.kept = Some(kept);
+        self
+    }
+
+    /// What is kept with it.
+    pub fn kept(&self) -> Option<&Arc<dyn Kept>> {
+        self.kept.as_ref()
     }
 
     /// Memory that it takes.
     pub fn size_bytes(&self) -> usize {
-        size_of::<Template>() + self.constant.len() + size_of_val(&*self.pieces)
+        let kept = self.kept.as_ref().map_or(0, |kept| kept.size_bytes());
+        size_of::<Template>() + self.constant.len() + size_of_val(&*self.pieces) + kept
     }
 
     /// The values of `body` if it differs from the template's body in values alone.
@@ -160,7 +200,7 @@ impl Template {
         }
         let mut values = vec![0; self.value_count].into_boxed_slice();
         let (mut constant, mut rest) = (&self.constant[..], body);
-        for piece in &self.pieces {
+        for piece in &*self.pieces {
             let (before, constant_rest) = constant.split_at(piece.before as usize);
             constant = constant_rest;
             rest = rest.strip_prefix(before)?;

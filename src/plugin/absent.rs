@@ -15,7 +15,7 @@ use crate::clock::Now;
 use crate::model::{Families, GroupingKey, Lifetime, Refusal, RequestFacts};
 use crate::telemetry::PluginFigures;
 
-pub use door::{Cut, Dying, LastWord, Load, Options, Passed, Push, StoreFacts};
+pub use door::{Again, Cut, Dying, LastWord, Load, Options, Passed, Push, Read, StoreFacts};
 
 /// Why there are no plugins.
 const ABSENT: &str = "this program was built without plugins (cargo feature `plugins`)";

@@ -42,9 +42,26 @@ pub struct StoreFacts {
 /// those of a series begin.
 pub type Cut<'c> = &'c dyn Fn(usize, &dyn Fn(u32) -> Option<u32>) -> Option<Template>;
 
-/// Takes the families of a body. The flag says whether the body is nothing but their text; the lines, where
-/// each series stood if it was read loosely.
-pub type Load<'l> = &'l mut dyn FnMut(&Families<'_>, bool, &[LooseLine]);
+/// A body as it was read.
+pub enum Read<'r, 'b> {
+    /// It was parsed.
+    Parsed {
+        families: &'r Families<'b>,
+        /// Whether it is nothing but their text.
+        is_text: bool,
+        /// Where each series stood, if it was read loosely.
+        loose: &'r [LooseLine],
+    },
+    /// It is one that a [`Cut`] kept something with, but for its values, which are in the order of that.
+    Known { template: &'r Template, values: &'r [u64] },
+}
+
+/// Takes a body that was read.
+pub type Load<'l> = &'l mut dyn FnMut(Read<'_, '_>);
+
+/// Stores the body known to [`Load`], which plugins left as they did before but for these values. False if
+/// that is not to be had any more, and nothing is stored.
+pub type Again<'a> = &'a dyn Fn(&GroupingKey, Box<[u64]>, Option<Lifetime>) -> Result<bool, Refusal>;
 
 /// A push on its way, as the gateway hands it in.
 pub struct Push<'p, P, G, S, F> {
@@ -61,6 +78,8 @@ pub struct Push<'p, P, G, S, F> {
     pub around: G,
     /// Stores the families under the key, with the lifetime that plugins gave the group, if they did.
     pub store: S,
+    /// See [`Again`].
+    pub store_again: Again<'p>,
     /// Notes on the group of the key, if it exists, that the push failed.
     pub mark_failed: F,
 }

@@ -33,7 +33,7 @@ pub mod watch;
 mod worker;
 
 pub use crate::matching::{expand, matcher, regex, selector};
-pub use door::{Cut, Dying, LastWord, Load, Options, Passed, Push, StoreFacts};
+pub use door::{Again, Cut, Dying, LastWord, Load, Options, Passed, Push, Read, StoreFacts};
 pub use engine::Plugins;
 pub use exposed::figures;
 pub use generation::Problem;

@@ -4,6 +4,7 @@
 //! newer one was published.
 
 mod expire;
+mod passage;
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -13,8 +14,8 @@ use std::time::{Duration, Instant};
 use super::breaker::{Breaker, REST};
 use super::budget::{self, Allowance, Used};
 use super::cache::SeriesCache;
-use super::door::{Cut, Load, Push, StoreFacts};
-use super::draft::{Received, Snapshot};
+use super::door::{Cut, Load, Push, Read, StoreFacts};
+use super::draft::Snapshot;
 use super::engine::Plugins;
 use super::fault::{Code, Fault};
 use super::generation::{Generation, Planned};
@@ -27,7 +28,9 @@ use super::transform::{self, Ended};
 use super::verdicts::{Outcome, Passed, reason_of, refused_by_fault, refused_by_plugin};
 use super::vm::{Health, Verdict, Vm, one_line};
 use crate::clock::Now;
-use crate::model::{Families, GroupingKey, Lifetime, LooseLine, Reason, Refusal, RequestFacts};
+use crate::model::{Families, GroupingKey, Lifetime, Reason, Refusal, RequestFacts};
+
+use passage::Memory;
 
 pub(super) use expire::About;
 
@@ -247,14 +250,14 @@ impl Worker {
             let body = push.body;
             let (stage, around) = (&self.stage, &push.around);
             let asks = self.slots.iter().any(|slot| slot.active && slot.planned.about.facts);
-            let mut load = |families: &Families<'_>, is_text: bool, loose: &[LooseLine]| {
-                let mut draft = stage.draft.borrow_mut();
-                draft.load(&Received { families, body, loose });
-                if chain.is_some() && is_text {
-                    draft.outline(families);
-                }
+            let mut load = |read: Read<'_, '_>| {
+                passage::load(&mut stage.draft.borrow_mut(), body, &read, chain.is_some());
                 if asks {
-                    stage.store.set(Some(around(&key, families)));
+                    let draft = stage.draft.borrow();
+                    stage.store.set(Some(match read {
+                        Read::Parsed { families, .. } => around(&key, families),
+                        Read::Known { .. } => around(&key, &draft.families_into(Families::default())),
+                    }));
                 }
             };
             let lenient = self.slots.iter().any(|slot| slot.active && slot.planned.about.lenient_names);
@@ -278,16 +281,14 @@ impl Worker {
             }
             Some(Outcome::Discarded) => Ok(()),
             None => {
-                let draft = self.stage.draft.borrow();
-                let key = draft.grouping_key();
-                let families = draft.families_into(std::mem::take(&mut self.spare));
+                let key = self.stage.draft.borrow().grouping_key();
                 // What another key led here, or was skipped, says nothing of the next push.
-                let chain = chain.filter(|_| key == *push.key && passed.skipped.is_empty());
-                let cut = |values: usize, first: &dyn Fn(u32) -> Option<u32>| {
-                    draft.template(push.body, chain?, values, first)
+                let memory = match chain {
+                    None => Memory::Image,
+                    Some(chain) if key == *push.key && passed.skipped.is_empty() => Memory::Outcome(chain),
+                    Some(_) => Memory::Nothing,
                 };
-                let stored = (push.store)(&key, &families, &cut, self.stage.ttl.get());
-                self.spare = families.recycle();
+                let stored = self.store(&key, memory, push.body, push.store_again, push.store);
                 passed.stored = stored.is_ok();
                 stored
             }

@@ -52,7 +52,7 @@ pub(super) enum Room {
 }
 
 /// How a push of the short way ended.
-enum Short {
+pub(super) enum Short {
     Done,
     /// It would change more than values and times.
     OtherShape,
@@ -83,7 +83,8 @@ impl Store {
                 return None;
             }
             state.blocks.iter().filter(|held| held.is_whole()).find_map(|held| {
-                let template = held.block.template.as_ref().filter(|template| template.chain() == chain)?;
+                let template =
+                    held.block.template.as_ref().filter(|template| template.chain() == Some(chain))?;
                 let values = template.read(body)?;
                 Some(Arc::new(Block {
                     shape: held.block.shape.clone(),
@@ -221,7 +222,7 @@ impl Store {
 
     /// Publishes `block` if that changes nothing but values and times. What it weighs is looked at only
     /// where it can differ from what it replaces.
-    fn publish_same_shape(
+    pub(super) fn publish_same_shape(
         &self,
         group: &Arc<Group>,
         mode: Mode,

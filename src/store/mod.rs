@@ -31,6 +31,7 @@ pub mod life;
 pub mod listing;
 mod name_sets;
 mod published;
+mod recognised;
 pub mod restore;
 mod running;
 pub mod shape;
@@ -47,6 +48,7 @@ use group::{Group, GroupState, READERS};
 use usage::{StoreLimits, Usage};
 
 pub use alarms::Timer;
+pub use recognised::Recognised;
 
 /// What a push does to the families already in its group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -76,10 +76,10 @@ impl Draft {
 
     fn put_label(&mut self, sample: u32, name: &str, value: &str) -> Edit<bool> {
         let span = self.samples[sample as usize].labels;
-        let found = self.labels[span.range()].iter().position(|label| self.text(label.name) == name);
+        let found = self.labels[span.range()].iter().position(|label| self.is(label.name, name.as_bytes()));
         if let Some(at) = found {
             let at = span.start as usize + at;
-            if self.text(self.labels[at].value) == value {
+            if self.is(self.labels[at].value, value.as_bytes()) {
                 return Ok(false);
             }
             self.labels[at].value = self.write_for_plugin(value)?;
@@ -112,7 +112,7 @@ impl Draft {
         let before = span.len();
         let mut at = span.start;
         while at < span.end {
-            if self.text(self.labels[at as usize].name) == name {
+            if self.is(self.labels[at as usize].name, name.as_bytes()) {
                 self.labels.copy_within(at as usize + 1..span.end as usize, at as usize);
                 span.end -= 1;
             } else {
@@ -143,7 +143,7 @@ impl Draft {
         self.remove_label(sample, to);
         let span = self.samples[sample as usize].labels;
         for at in span.range() {
-            if self.text(self.labels[at].name) == from {
+            if self.is(self.labels[at].name, from.as_bytes()) {
                 self.labels[at].name = new;
             }
         }

@@ -46,6 +46,7 @@ impl Draft {
         self.group.clear();
         self.outline.clear();
         self.sample_of.clear();
+        (self.known, self.received_bytes) = (None, 0);
         (self.timestamped, self.names, self.is_loose) = (false, names, false);
         (self.received, self.body_bytes, self.written, self.added, self.dropped) = (0, 0, 0, 0, 0);
         for (name, value) in key.labels() {
@@ -58,17 +59,9 @@ impl Draft {
     pub fn load(&mut self, received: &Received<'_, '_>) {
         let families = received.families;
         // One copy of the body is cheaper than a copy of each name and value in it.
-        let group_bytes = std::mem::take(&mut self.arena);
         let copied = std::str::from_utf8(received.body);
-        self.arena.push_str(copied.unwrap_or_default());
+        self.put_before_group(copied.unwrap_or_default());
         let source = Source { body: received.body, copied: copied.is_ok() };
-        let shift = self.arena.len() as u32;
-        self.arena.push_str(&group_bytes);
-        for label in &mut self.group {
-            for text in [&mut label.name, &mut label.value] {
-                (text.start, text.end) = (text.start + shift, text.end + shift);
-            }
-        }
         self.body_bytes = received.body.len();
         self.timestamped = families.timestamped;
         self.is_loose = !received.loose.is_empty();
@@ -108,6 +101,17 @@ impl Draft {
         }
         self.load_details(families);
         self.received = self.samples.len();
+    }
+
+    /// Puts text at the start of the arena, which holds nothing but the grouping labels yet.
+    pub(super) fn put_before_group(&mut self, text: &str) {
+        let shift = text.len() as u32;
+        self.arena.insert_str(0, text);
+        for label in &mut self.group {
+            for text in [&mut label.name, &mut label.value] {
+                (text.start, text.end) = (text.start + shift, text.end + shift);
+            }
+        }
     }
 
     fn load_details(&mut self, families: &Families<'_>) {

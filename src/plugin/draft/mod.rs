@@ -12,13 +12,18 @@
 //! 3. Samples that were dropped stay in place, so positions stay valid while a push is in the chain.
 
 mod edit;
+mod image;
 mod load;
 mod relabel;
 mod series;
 mod template;
 
-use crate::model::template::Outline;
+use std::sync::Arc;
+
+use crate::model::template::{Outline, Template};
 use crate::model::{LooseLine, MetricType, NameRules, Number, Part, Span};
+
+use image::{Image, Scene};
 
 pub use edit::{Edit, NewSample};
 pub use load::Received;
@@ -29,6 +34,12 @@ pub use relabel::RelabelCounts;
 pub struct Text {
     start: u32,
     end: u32,
+}
+
+impl Text {
+    fn len(self) -> usize {
+        (self.end - self.start) as usize
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,6 +105,12 @@ pub struct Draft {
     /// became.
     outline: Outline,
     sample_of: Vec<u32>,
+    /// The draft as it was loaded, and how much of the arena was written then, where an image of it may be
+    /// kept.
+    received_scene: Scene,
+    received_bytes: usize,
+    /// What recognised the body, if it was not parsed.
+    known: Option<(Template, Arc<Image>)>,
     /// Bytes of the body.
     pub body_bytes: usize,
     /// Bytes that edits appended since the current plugin began, and samples it added.
@@ -128,6 +145,9 @@ impl Draft {
             received: 0,
             outline: Outline::default(),
             sample_of: Vec::new(),
+            received_scene: Scene::default(),
+            received_bytes: 0,
+            known: None,
             body_bytes: 0,
             written: 0,
             added: 0,
@@ -141,6 +161,15 @@ impl Draft {
 
     pub fn text(&self, text: Text) -> &str {
         &self.arena[text.start as usize..text.end as usize]
+    }
+
+    fn bytes(&self, text: Text) -> &[u8] {
+        &self.arena.as_bytes()[text.start as usize..text.end as usize]
+    }
+
+    /// Whether a piece of text is `bytes`; cheaper than looking at it as text.
+    fn is(&self, text: Text, bytes: &[u8]) -> bool {
+        text.len() == bytes.len() && self.bytes(text) == bytes
     }
 
     fn write(&mut self, text: &str) -> Text {
@@ -205,7 +234,8 @@ impl Draft {
     }
 
     pub fn group_label(&self, name: &str) -> Option<&str> {
-        self.group.iter().find(|label| self.text(label.name) == name).map(|label| self.text(label.value))
+        let found = self.group.iter().find(|label| self.is(label.name, name.as_bytes()));
+        found.map(|label| self.text(label.value))
     }
 
     /// Copies the state into `snapshot`, keeping its allocations.

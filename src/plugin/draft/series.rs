@@ -26,8 +26,15 @@ impl Draft {
     }
 
     pub(super) fn own_label(&self, sample: u32, name: &str) -> Option<&str> {
-        let found = self.own(sample).iter().find(|label| self.text(label.name) == name);
+        let found = self.own(sample).iter().find(|label| self.is(label.name, name.as_bytes()));
         found.map(|label| self.text(label.value))
+    }
+
+    /// As [`label`](Draft::label), for names that may not be text at all.
+    pub fn label_bytes(&self, sample: u32, name: &[u8]) -> Option<&[u8]> {
+        let own = || self.own(sample).iter().find(|label| self.is(label.name, name));
+        let found = self.group.iter().find(|label| self.is(label.name, name)).or_else(own);
+        found.map(|label| self.bytes(label.value))
     }
 
     /// The sample as selectors see it: `__name__` is the family name, a missing label is empty.

@@ -308,3 +308,68 @@ fn grouping_labels_are_seen_but_not_changed_by_rules() {
     let nameless: &[(&str, &str)] = &[("regex", "__name__"), ("action", "labeldrop")];
     assert_eq!(draft.relabel(&rules(&[nameless]), None).unwrap_err().code, Code::Name);
 }
+
+/// The body of [`BODY`] with other values, from what was kept with a push of it that `left` changed.
+fn known(key: &GroupingKey, body: &str, left: impl Fn(&mut Draft)) -> (Draft, Option<Box<[u64]>>) {
+    let families = text::parse(BODY.as_bytes(), NameRules::Legacy, Families::default()).unwrap();
+    let mut draft = draft_of(BODY);
+    draft.outline(&families);
+    draft.note_received();
+    edit(&mut draft);
+    // One value for each counter and gauge, four for the histogram, three for the summary.
+    let firsts = [0, 1, 2, 6, 9];
+    let template = draft.keep(BODY.as_bytes(), 10, &|series| Some(firsts[series as usize])).unwrap();
+    let values = template.read(body.as_bytes()).unwrap();
+    draft.clear(NameRules::Legacy, key);
+    draft.load_known(&template, &values, body.len());
+    left(&mut draft);
+    let values = draft.values_as_before();
+    (draft, values)
+}
+
+fn edit(draft: &mut Draft) {
+    draft.set_label(0, "x", "new").unwrap();
+    draft.set_label(1, "y", "more").unwrap();
+    draft.rename_label(2, "p", "q").unwrap();
+    draft.scale(3, 2.0).unwrap();
+    draft.set_value(4, draft.sample(4).value + 1.0).unwrap();
+}
+
+#[test]
+fn a_body_that_is_known_is_loaded_as_if_read() {
+    let body = BODY.replace(" 4.5", " -0.5").replace("s{quantile=\"0.5\"} 7", "s{quantile=\"0.5\"} 8");
+    let key = GroupingKey::new("a longer job", [("instance", "i")]);
+    let (draft, _) = known(&key, &body, |_| {});
+    assert_eq!(shown(&draft), shown(&draft_of(&body)));
+    assert_eq!((draft.received(), draft.body_bytes), (5, body.len()));
+    assert_eq!(draft.label(0, "job"), Some("a longer job"));
+}
+
+#[test]
+fn values_are_known_to_fit_where_plugins_do_what_they_did() {
+    let body = BODY.replace("b 5", "b 7").replace(" 4.5", " -0.5");
+    let key = GroupingKey::new("another", [("instance", "i2")]);
+    let (_, values) = known(&key, &body, edit);
+    let bits = |x: f64| x.to_bits();
+    let expected = [bits(1.0), bits(2.0), 2, 3, bits(-0.5), 3, bits(14.0), bits(0.0), 2, bits(8.0)];
+    assert_eq!(values.as_deref(), Some(&expected[..]));
+    type Change = fn(&mut Draft);
+    let others: [Change; 9] = [
+        |draft| draft.drop_sample(0),
+        |draft| assert!(draft.set_label(0, "x", "old").unwrap()),
+        |draft| assert!(draft.set_label(4, "z", "1").unwrap()),
+        |draft| assert!(draft.rename_label(1, "y", "z").unwrap()),
+        |draft| draft.set_help(0, None).unwrap(),
+        |draft| draft.set_family_kind(0, MetricType::Gauge).unwrap(),
+        |draft| assert_eq!(draft.rename_family(3, "c").unwrap(), 3),
+        |draft| draft.move_sample(0, "b").unwrap_or_else(|_| draft.drop_sample(0)),
+        |draft| draft.scale(2, 2.0).unwrap(),
+    ];
+    for (at, other) in others.iter().enumerate() {
+        let (_, values) = known(&key, &body, |draft| {
+            edit(draft);
+            other(draft);
+        });
+        assert!(values.is_none(), "{at}");
+    }
+}

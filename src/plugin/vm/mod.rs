@@ -398,14 +398,15 @@ fn build(state: &Rc<State>, memory_bytes: usize, test: Option<Member<'_>>) -> ml
 /// Handles of all kinds; returns the ones for request and push, and for groups that end.
 fn handles(lua: &Lua, state: &Rc<State>) -> mlua::Result<(AnyUserData, AnyUserData)> {
     let mut families = Vec::new();
-    let mut samples = Vec::new();
+    let (mut samples, mut all_labels) = (Vec::new(), Vec::new());
     for which in 0..=POOL as u8 {
         families.push(lua.create_userdata(FamilyHandle { state: state.clone(), which })?);
         let labels = lua.create_userdata(LabelsHandle { state: state.clone(), which })?;
+        all_labels.push(labels.clone());
         samples.push(lua.create_userdata(SampleHandle { state: state.clone(), which, labels })?);
     }
     state.families.set_handles(families);
-    fast::install(lua, state, &samples)?;
+    fast::install(lua, state, &samples, &all_labels)?;
     state.samples.set_handles(samples);
     let group = lua.create_userdata(GroupHandle { state: state.clone(), received: false })?;
     let group_received = lua.create_userdata(GroupHandle { state: state.clone(), received: true })?;

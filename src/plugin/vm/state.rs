@@ -150,6 +150,8 @@ pub struct State {
     pub walk: RefCell<Walk>,
     /// Where the handles of samples lie, by their number.
     pub sample_pointers: [Cell<*mut c_void>; POOL + 1],
+    /// The same of their `labels`.
+    pub labels_pointers: [Cell<*mut c_void>; POOL + 1],
     /// Headers that the plugin declared, in lower case.
     pub headers: RefCell<Vec<String>>,
     pub facts: Cell<bool>,
@@ -175,6 +177,7 @@ impl State {
             call: Cell::new(0),
             walk: RefCell::default(),
             sample_pointers: [const { Cell::new(ptr::null_mut()) }; POOL + 1],
+            labels_pointers: [const { Cell::new(ptr::null_mut()) }; POOL + 1],
             headers: RefCell::default(),
             facts: Cell::new(false),
             ctx: RefCell::default(),

@@ -1,0 +1,76 @@
+//! Bodies of text that their group knows, though what is stored hangs on more than the body.
+//!
+//! Whoever stands between body and store (plugins that see values) keeps with a template what it needs to
+//! go on from the body's values alone. If it then comes to the same end as before, the shape it came to is
+//! known as well, and only values are stored.
+
+use std::sync::Arc;
+
+use super::apply::Short;
+use super::group::{Block, Details, Group};
+use super::life::Stamp;
+use super::shape::{KnownTemplate, Shape};
+use super::{Mode, Store};
+use crate::model::template::Template;
+use crate::model::{GroupingKey, Refusal};
+
+/// A body that differs from an earlier one of its group in values alone.
+pub struct Recognised {
+    group: Arc<Group>,
+    shape: Arc<Shape>,
+    template: Arc<KnownTemplate>,
+}
+
+impl Recognised {
+    /// The template that recognised it, with what is kept beside.
+    pub fn template(&self) -> &Template {
+        &self.template
+    }
+}
+
+impl Store {
+    /// Recognises a text body by a template that something is kept with; gives its values in the order of
+    /// the template.
+    pub fn recognise(&self, mode: Mode, key: &GroupingKey, body: &[u8]) -> Option<(Recognised, Box<[u64]>)> {
+        let group = self.get(key)?;
+        let (shape, template, values) = group.state.read(|state, _| {
+            if mode == Mode::ReplaceGroup && state.blocks.len() != 1 {
+                return None;
+            }
+            state.blocks.iter().filter(|held| held.is_whole()).find_map(|held| {
+                let template = held.block.template.as_ref().filter(|template| template.kept().is_some())?;
+                let values = template.read(body)?;
+                Some((held.block.shape.clone(), template.clone(), values))
+            })
+        })?;
+        Some((Recognised { group, shape, template }, values))
+    }
+
+    /// Stores a body that was recognised, under the shape that its last one ended up in. `values` are in
+    /// the order of that shape. False, with nothing stored, if the group is not as it was then.
+    ///
+    /// # Errors
+    ///
+    /// It is over a limit.
+    pub fn push_recognised(
+        &self,
+        mode: Mode,
+        key: &GroupingKey,
+        known: Recognised,
+        values: Box<[u64]>,
+        now: impl Into<Stamp>,
+    ) -> Result<bool, Refusal> {
+        let now = now.into();
+        let Recognised { group, shape, template } = known;
+        if *group.key != *key || values.len() != shape.value_count() {
+            return Ok(false);
+        }
+        let block =
+            Block { shape, template: Some(template), values, details: Details::default(), pushed_at: now.at };
+        match self.publish_same_shape(&group, mode, &Arc::new(block), now) {
+            Ok(Short::Done) => Ok(true),
+            Ok(Short::Full(refusal)) => Err(refusal),
+            Ok(Short::OtherShape) | Err(_) => Ok(false),
+        }
+    }
+}
