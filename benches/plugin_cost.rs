@@ -205,8 +205,74 @@ fn footprint() -> Vec<Option<String>> {
     ]
 }
 
+/// Scripts that would stay, and that look where steps are not counted: in the collector, in metamethods, in
+/// C functions, in unwinding.
+const RUNAWAYS: &[(&str, &str)] = &[
+    ("an endless loop", "while true do end"),
+    ("endless loops in pcall", "while true do pcall(function() while true do end end) end"),
+    (
+        "an endless chain of __index",
+        "local t = setmetatable({}, { __index = function(t, k) return t[k + 1] end })
+         while true do pcall(function() return t[1] end) end",
+    ),
+    (
+        "the same in xpcall",
+        "local t = setmetatable({}, { __index = function(t, k) return t[k + 1] end })
+         while true do xpcall(function() return t[1] end, function(e) return t[1] end) end",
+    ),
+    (
+        "a backtracking pattern",
+        "string.find(string.rep('a', 200), string.rep('a?', 200) .. string.rep('a', 200) .. 'b')
+         while true do string.match(string.rep('x', 30000), '.-.-.-.-y') end",
+    ),
+    ("deep recursion", "local function f(n) return 1 + f(n + 1) end while true do pcall(f, 1) end"),
+    ("memory", "local t = {} while true do t[#t + 1] = string.rep('x', 1000) .. #t end"),
+    (
+        "memory in pcall",
+        "local t = {} while true do pcall(function() t[#t + 1] = string.rep('x', 100000) .. #t end) end",
+    ),
+    ("copies of a large string", "local s = string.rep('x', 2000000) while true do local t = s .. 'y' end"),
+    ("sorting", "table.sort({ 3, 2, 1 }, function() while true do end end)"),
+    ("API calls", "while true do for s in push:samples() do s:set('a', 'b') end end"),
+];
+
+/// What a runaway uses of a worker before it is stopped, the least of some pushes of one sample: others on
+/// the machine can only add to it.
+fn runaways() -> Vec<Option<String>> {
+    const TURNS: usize = 7;
+    let plugin = |attack: &str| {
+        format!(
+            "return {{ api = 1, on_push = function(push) if push:count('bad') > 0 then {attack} end end }}"
+        )
+    };
+    let judged = RUNAWAYS.iter().map(|(name, attack)| {
+        let folder = Folder::new("runaway", &[("p.lua".into(), plugin(attack))]);
+        let gateway = gateway(folder.start(1));
+        let send = |turn: usize, body: &'static [u8]| {
+            let facts = RequestFacts { method: "PUT", ..RequestFacts::default() };
+            // The breaker goes by job.
+            let key = GroupingKey::new(&format!("{name} {turn}"), []);
+            let before = cpu();
+            let sent =
+                gateway.push_with(Mode::ReplaceGroup, &key, facts, &Bytes::from_static(body), Now::read());
+            (sent.is_ok(), cpu() - before)
+        };
+        let mut least = Duration::MAX;
+        for turn in 0..TURNS {
+            assert!(send(turn, b"good 1\n").0, "{name}: the machine does not work");
+            let (stored, used) = send(turn, b"bad 1\n");
+            assert!(!stored, "{name} is not stopped");
+            least = least.min(used);
+        }
+        // Twice the budget of a push of one sample, which is 2.005 ms.
+        judge(&format!("stopped: {name}"), least.as_secs_f64() * 1e3, "ms of CPU", Some(4.01))
+    });
+    judged.collect()
+}
+
 fn main() {
     let mut broken: Vec<String> = per_sample().into_iter().flatten().collect();
+    broken.extend(runaways().into_iter().flatten());
     broken.extend(footprint().into_iter().flatten());
     if std::env::args().any(|arg| arg == "--gates") && !broken.is_empty() {
         eprintln!("over its gate: {}", broken.join("; "));

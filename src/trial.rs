@@ -212,7 +212,7 @@ fn key_of(request: &Request, names: NameRules) -> Result<GroupingKey, (u16, Stri
     match routes.main(request.method.as_bytes(), &target.path, &target) {
         Routed::To(Route::Push(path)) => {
             push_path::grouping_key(path.job, path.job_is_base64, path.rest, names)
-                .map_err(|refusal| (status::of(refusal.reason), refusal.text))
+                .map_err(|refusal| (refusal.reason.status(), refusal.text))
         }
         Routed::Answered(answer) if answer.status != 404 => Err((answer.status, no_push().1)),
         _ => Err(no_push()),
@@ -228,7 +228,7 @@ impl World for Bench {
             }
         };
         let remembered = self.remembered();
-        let (is_delete, result) = self.apply(request, &key);
+        let (accepted, result) = self.apply(request, &key);
         let trace = self.plugins.trace();
         self.plugins.tell_results();
         let mut reply = Reply { log: self.plugins.take_log(), ..Reply::default() };
@@ -242,7 +242,7 @@ impl World for Bench {
         reply.group = pairs.collect();
         match result {
             Ok(passed) => {
-                reply.status = if is_delete { 202 } else { 200 };
+                reply.status = accepted;
                 reply.stored = passed.stored;
                 let headers = passed.headers().into_iter();
                 reply.headers = headers.map(|(name, value)| (name.to_owned(), value)).collect();
@@ -266,7 +266,7 @@ impl World for Bench {
 
 fn refuse(reply: &mut Reply, refusal: &Refusal) {
     let about = About::of(refusal);
-    reply.status = status::of(refusal.reason);
+    reply.status = refusal.reason.status();
     reply.message = refusal.text.clone();
     reply.reason = Some(about.reason.to_owned());
     reply.plugin = about.plugin.map(str::to_owned);
@@ -276,8 +276,8 @@ fn refuse(reply: &mut Reply, refusal: &Refusal) {
 }
 
 impl Bench {
-    /// Pushes or deletes; also says which it was.
-    fn apply(&self, request: &Request, key: &GroupingKey) -> (bool, Result<Passed, Refusal>) {
+    /// Pushes or deletes; also says what is answered if nothing refuses it.
+    fn apply(&self, request: &Request, key: &GroupingKey) -> (u16, Result<Passed, Refusal>) {
         let now = Now { wall: UnixNanos((request.time * 1e9) as u64), monotonic: Instant::now() };
         let is_credentials = |header: &&(String, String)| header.0.eq_ignore_ascii_case("authorization");
         let credentials = request.headers.iter().find(is_credentials);
@@ -300,13 +300,17 @@ impl Bench {
                 let headers = request.headers.iter().filter(wanted);
                 headers.map(|(name, value)| (name.to_ascii_lowercase(), value.clone())).collect()
             },
+            accepted: if request.method == "DELETE" { 202 } else { 200 },
             ..RequestFacts::default()
         };
+        self.plugins.lend_facts(request.facts);
         let body = Bytes::copy_from_slice(&request.body);
-        match facts.method {
-            "DELETE" => (true, self.gateway.delete_with(key, facts, now)),
-            "PUT" => (false, self.gateway.push_with(Mode::ReplaceGroup, key, facts, &body, now)),
-            _ => (false, self.gateway.push_with(Mode::ReplaceFamilies, key, facts, &body, now)),
-        }
+        let accepted = facts.accepted;
+        let result = match facts.method {
+            "DELETE" => self.gateway.delete_with(key, facts, now),
+            "PUT" => self.gateway.push_with(Mode::ReplaceGroup, key, facts, &body, now),
+            _ => self.gateway.push_with(Mode::ReplaceFamilies, key, facts, &body, now),
+        };
+        (accepted, result)
     }
 }

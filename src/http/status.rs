@@ -1,6 +1,6 @@
-//! Status codes: the only place where a refusal becomes one.
+//! Status codes on the wire: refusals, and the words beside the numbers.
 
-use crate::model::{Limit, Reason, Refusal};
+use crate::model::{Reason, Refusal};
 
 use super::encoding;
 use super::response::Answer;
@@ -8,25 +8,9 @@ use super::response::Answer;
 /// Seconds after which a push may be tried again that found no room: somebody has to delete first.
 const ROOM_SECONDS: &str = "60";
 
-/// The status code of a refused request.
-pub fn of(reason: Reason) -> u16 {
-    match reason {
-        Reason::BadKey | Reason::Malformed | Reason::Inconsistent => 400,
-        Reason::Forbidden => 403,
-        Reason::TooLarge(_) => 413,
-        // Memory is what we have, the rest is what others push.
-        Reason::Full(Limit::Memory) => 503,
-        Reason::Full(_) => 429,
-        Reason::UnsupportedEncoding => 415,
-        Reason::Overloaded => 503,
-        Reason::Plugin { status, .. } => status,
-        Reason::NotDurable => 503,
-    }
-}
-
 /// The answer to a refused request.
 pub fn refused(refusal: &Refusal) -> Answer {
-    let answer = Answer::error(of(refusal.reason), &refusal.text);
+    let answer = Answer::error(refusal.reason.status(), &refusal.text);
     match refusal.reason {
         // RFC 9110 section 12.5.3: so that the client knows what it may send.
         Reason::UnsupportedEncoding => answer.header("Accept-Encoding", encoding::TAKEN),

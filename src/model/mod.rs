@@ -2,6 +2,7 @@
 //!
 //! Nothing here does IO, reads a clock or spawns a thread, and nothing knows a byte format.
 
+pub mod detail;
 pub mod families;
 pub mod grouping_key;
 pub mod histogram;

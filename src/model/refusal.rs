@@ -52,6 +52,22 @@ impl Reason {
         }
     }
 
+    /// The status code of the answer (RFC 9110 section 15).
+    pub fn status(self) -> u16 {
+        match self {
+            Reason::BadKey | Reason::Malformed | Reason::Inconsistent => 400,
+            Reason::Forbidden => 403,
+            Reason::TooLarge(_) => 413,
+            // Memory is what we have, the rest is what others push.
+            Reason::Full(Limit::Memory) => 503,
+            Reason::Full(_) => 429,
+            Reason::UnsupportedEncoding => 415,
+            Reason::Overloaded => 503,
+            Reason::Plugin { status, .. } => status,
+            Reason::NotDurable => 503,
+        }
+    }
+
     /// The limit that was reached, if one was.
     pub fn limit(self) -> Option<Limit> {
         match self {

@@ -3,7 +3,7 @@
 use super::Grants;
 
 /// Facts that plugins and rights are judged by. Owned, since they outlive the request's head.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RequestFacts {
     /// `PUT`, `POST` or `DELETE`.
     pub method: &'static str,
@@ -25,6 +25,27 @@ pub struct RequestFacts {
     pub headers: Vec<(String, String)>,
     /// What its client may do: asked again about the group that plugins make of the one it named.
     pub grants: Grants,
+    /// The status that is answered if nothing refuses it.
+    pub accepted: u16,
+}
+
+impl Default for RequestFacts {
+    fn default() -> RequestFacts {
+        RequestFacts {
+            method: "",
+            path: String::new(),
+            client: String::new(),
+            user: None,
+            tls: false,
+            cert_name: None,
+            content_type: None,
+            format: "",
+            content_length: None,
+            headers: Vec::new(),
+            grants: Grants::default(),
+            accepted: 200,
+        }
+    }
 }
 
 impl RequestFacts {

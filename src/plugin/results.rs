@@ -7,12 +7,13 @@
 use std::time::{Duration, Instant};
 
 use super::budget::{self, Allowance};
+use super::door::StoreFacts;
 use super::engine::Plugins;
 use super::transform;
 use super::vm::{Context, ResultField};
 use super::worker::{Worker, put_back, with_worker};
 use crate::clock::UnixNanos;
-use crate::model::{GroupingKey, Lifetime, Reason, Refusal, RequestFacts};
+use crate::model::{GroupingKey, Lifetime, Refusal, RequestFacts};
 
 /// Results that wait on one thread; with more of them, they are told before the push is answered.
 const DUE_MAX: usize = 256;
@@ -97,6 +98,13 @@ impl Plugins {
         with_worker(self.id(), take).flatten().unwrap_or_default()
     }
 
+    /// Tells plugins on this thread, from here on, that this is stored; `None`: what is.
+    pub fn lend_facts(&self, facts: Option<StoreFacts>) {
+        let worker = self.take_worker();
+        worker.stage.lent.set(facts);
+        put_back(worker);
+    }
+
     /// Drops the machines of this thread, not what it remembers of series.
     pub fn forget_machines(&self) {
         self.tell_results();
@@ -170,8 +178,9 @@ impl Worker {
 }
 
 fn fields(due: &Due) -> Vec<(&'static str, ResultField<'_>)> {
+    let status = due.refusal.as_ref().map_or(due.request.accepted, |refusal| refusal.reason.status());
     let mut fields = vec![
-        ("status", ResultField::Number(f64::from(status_of(due.refusal.as_ref())))),
+        ("status", ResultField::Number(f64::from(status))),
         ("stored", ResultField::Bool(due.stored)),
         ("n_series", ResultField::Number(due.n_series)),
         ("dropped", ResultField::Number(due.dropped)),
@@ -204,16 +213,5 @@ impl<'r> About<'r> {
         let lead = plugin.map(|plugin| format!("push rejected by plugin {plugin}: "));
         let reason = lead.and_then(|lead| refusal.text.strip_prefix(&lead)).unwrap_or(&refusal.text);
         About { plugin, code: header("X-Push-Code"), reason }
-    }
-}
-
-/// The status that the pusher gets. Refusals that are no plugin's are told apart by the server; of those
-/// that come after plugins, all but one are bad requests.
-fn status_of(refusal: Option<&Refusal>) -> u16 {
-    match refusal.map(|refusal| refusal.reason) {
-        None => 200,
-        Some(Reason::Plugin { status, .. }) => status,
-        Some(Reason::TooLarge(_)) => 413,
-        Some(_) => 400,
     }
 }

@@ -17,6 +17,8 @@ pub struct Stage {
     pub received: RefCell<GroupingKey>,
     /// Fetched for pushes that meet a plugin which asks.
     pub store: Cell<Option<StoreFacts>>,
+    /// What a test says in place of that.
+    pub lent: Cell<Option<StoreFacts>>,
     pub now: Cell<UnixNanos>,
     /// The lifetime that plugins gave the group, if they did.
     pub ttl: Cell<Option<Lifetime>>,
@@ -39,6 +41,7 @@ impl Stage {
             request: RefCell::default(),
             received: RefCell::new(GroupingKey::new("-", [])),
             store: Cell::new(None),
+            lent: Cell::new(None),
             now: Cell::new(UnixNanos::NEVER),
             ttl: Cell::new(None),
             dying: Cell::default(),

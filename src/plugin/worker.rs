@@ -254,9 +254,10 @@ impl Worker {
                 passage::load(&mut stage.draft.borrow_mut(), body, &read, chain.is_some());
                 if asks {
                     let draft = stage.draft.borrow();
-                    stage.store.set(Some(match read {
-                        Read::Parsed { families, .. } => around(&key, families),
-                        Read::Known { .. } => around(&key, &draft.families_into(Families::default())),
+                    stage.store.set(Some(match (stage.lent.get(), read) {
+                        (Some(lent), _) => lent,
+                        (_, Read::Parsed { families, .. }) => around(&key, families),
+                        (_, Read::Known { .. }) => around(&key, &draft.families_into(Families::default())),
                     }));
                 }
             };

@@ -57,6 +57,41 @@ const UPPER: &str = "return { api = 1, on_series = function(s)
   local env = s:get('env') if env then s:set('env', env:upper()) end end }";
 
 #[test]
+fn a_test_may_say_what_is_stored() {
+    let folder = Folder::new(&[
+        (
+            "p.lua",
+            "return { api = 1, facts = true, on_commit = function(push)
+               local f = push:facts()
+               if f.job_series > 100 then
+                 return gate.reject(429, f.group_series .. ' ' .. tostring(f.group_age))
+               end
+             end }",
+        ),
+        (
+            "p_test.lua",
+            "local t = gate.test
+t.case('lent', function()
+  local r = t.push { body = 'x 1\n', facts = { job_series = 101, group_series = 7 } }
+  t.eq({ r.status, r.reason }, { 429, '7 nil' })
+  r = t.push { body = 'x 1\n', facts = { job_series = 101, group_age = 2.5 } }
+  t.eq({ r.status, r.reason }, { 429, '0 2.5' })
+  t.eq(t.push({ body = 'x 1\n' }).status, 200)
+end)
+t.case('misspelt', function() t.push { facts = { jobs = 1 } } end)
+t.case('text', function() t.push { facts = { job_series = 'x' } } end)",
+        ),
+    ]);
+    let report = folder.test(None);
+    let failures: Vec<_> = report.failures.iter().map(|(name, why)| format!("{name}: {why}")).collect();
+    let expected = [
+        "p_test.lua: misspelt: E_TEST: t.push: facts have no jobs",
+        "p_test.lua: text: E_TEST: t.push: facts.job_series is a number from 0 on",
+    ];
+    assert_eq!(failures, expected);
+}
+
+#[test]
 fn what_does_not_hold_is_told_with_file_and_line() {
     let folder = Folder::new(&[
         ("p.lua", UPPER),

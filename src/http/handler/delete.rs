@@ -16,6 +16,9 @@ use super::rejection::{self, Named};
 use super::request::Words;
 use super::{Waiting, results};
 
+/// The status of a delete that is done (RFC 9110 section 15.3.3), as in the reference.
+const ACCEPTED: u16 = 202;
+
 /// Refuses a path that spells no group, and clients that may not delete it.
 pub fn begin(gateway: &Gateway, head: &Head<'_>, client: &Client, path: &PushPath<'_>) -> Next<Waiting> {
     let names = gateway.settings().names;
@@ -44,7 +47,9 @@ pub async fn finish(
     let has_plugins = request.is_some();
     let deleted = match request {
         None => gateway.delete(key).map(|_| Passed::default()),
-        Some(request) => gateway.delete_with(key, *request, Now::read()),
+        Some(request) => {
+            gateway.delete_with(key, RequestFacts { accepted: ACCEPTED, ..*request }, Now::read())
+        }
     };
     let durable = match deleted {
         Ok(passed) => gateway.made_durable().await.map(|()| passed),
@@ -59,7 +64,7 @@ pub async fn finish(
         Ok(passed) => passed
             .headers()
             .into_iter()
-            .fold(Answer::empty(202), |answer, (name, value)| answer.header(name, value)),
+            .fold(Answer::empty(ACCEPTED), |answer, (name, value)| answer.header(name, value)),
     };
     if has_plugins {
         results::tell_later(gateway);

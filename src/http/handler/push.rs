@@ -97,12 +97,12 @@ pub fn finish(frontend: &Frontend, mut push: Push, body: Bytes) -> Finish<'_> {
         return Finish::Now(frontend.refused(&refusal));
     }
     if push.coding == Coding::Identity && !gateway.is_durable() {
-        let applied = apply(gateway, &mut push, Ok(body));
+        let applied = apply(frontend, &mut push, Ok(body));
         return Finish::Now(conclude(frontend, &push, applied));
     }
     Finish::Later(Box::pin(async move {
         let body = frontend.decoders.decode(push.coding, body).await;
-        let applied = match apply(gateway, &mut push, body) {
+        let applied = match apply(frontend, &mut push, body) {
             Ok(passed) => gateway.made_durable().await.map(|()| passed),
             refused => refused,
         };
@@ -110,11 +110,20 @@ pub fn finish(frontend: &Frontend, mut push: Push, body: Bytes) -> Finish<'_> {
     }))
 }
 
-fn apply(gateway: &Gateway, push: &mut Push, body: Result<Bytes, Refusal>) -> Result<Passed, Refusal> {
+/// The status that answers an accepted push.
+fn accepted(frontend: &Frontend) -> u16 {
+    if frontend.gateway.settings().check_consistency { frontend.push_status } else { 202 }
+}
+
+fn apply(frontend: &Frontend, push: &mut Push, body: Result<Bytes, Refusal>) -> Result<Passed, Refusal> {
+    let gateway = &*frontend.gateway;
     // The gateway counts what it refuses itself.
     let body = body.inspect_err(|refusal| gateway.telemetry().count_refusal(refusal.reason))?;
     match push.request.take() {
-        Some(request) => gateway.push_with(push.manner, &push.key, *request, &body, Now::read()),
+        Some(request) => {
+            let request = RequestFacts { accepted: accepted(frontend), ..*request };
+            gateway.push_with(push.manner, &push.key, request, &body, Now::read())
+        }
         None => gateway
             .push(push.manner, &push.key, push.content_type.as_deref(), &body, Now::read())
             .map(|()| Passed::default()),
@@ -124,13 +133,10 @@ fn apply(gateway: &Gateway, push: &mut Push, body: Result<Bytes, Refusal>) -> Re
 fn conclude(frontend: &Frontend, push: &Push, applied: Result<Passed, Refusal>) -> Answer {
     let gateway = &*frontend.gateway;
     let answer = match applied {
-        Ok(passed) => {
-            let status = if gateway.settings().check_consistency { frontend.push_status } else { 202 };
-            passed
-                .headers()
-                .into_iter()
-                .fold(Answer::empty(status), |answer, (name, value)| answer.header(name, value))
-        }
+        Ok(passed) => passed
+            .headers()
+            .into_iter()
+            .fold(Answer::empty(accepted(frontend)), |answer, (name, value)| answer.header(name, value)),
         Err(refusal) => {
             let answer = push.words.refused(&refusal);
             rejection::note(

@@ -2,7 +2,7 @@
 
 use super::{Draft, DraftFamily, DraftSample, Label, Text};
 use crate::limits::{LABEL_VALUE_BYTES_MAX, SERIES_LABELS_MAX};
-use crate::model::{LooseLine, MetricType, Number, Part, Span};
+use crate::model::{LooseLine, MetricType, Number, Part, Span, detail};
 use crate::plugin::fault::{Code, Fault};
 
 /// The outcome of an edit: what it did, or why it is not allowed.
@@ -34,15 +34,37 @@ impl Draft {
 
     /// Writes text on behalf of a plugin, within its allowance.
     fn write_for_plugin(&mut self, text: &str) -> Edit<Text> {
-        self.written += text.len();
-        if self.written > 1024 * 1024 + 4 * self.body_bytes {
-            return fault(Code::Limit, "too many bytes written into names, labels and help");
-        }
+        self.account(text.len())?;
         // Positions are 32 bits; the body is far below, and plugins append bounded amounts.
         if self.arena.len() + text.len() > u32::MAX as usize {
             return fault(Code::Limit, "the push holds too much text");
         }
         Ok(self.write(text))
+    }
+
+    /// Takes bytes off a plugin's allowance.
+    fn account(&mut self, bytes: usize) -> Edit<()> {
+        self.written = self.written.saturating_add(bytes);
+        if self.written > 1024 * 1024 + 4 * self.body_bytes {
+            return fault(Code::Limit, "too many bytes written into names, labels, help and messages");
+        }
+        Ok(())
+    }
+
+    /// Puts a value message in the place of a sample's own.
+    fn put_detail(&mut self, sample: u32, message: Option<Vec<u8>>) -> Edit<()> {
+        let detail = match message {
+            Some(message) => {
+                self.account(message.len())?;
+                // Appended, so that a snapshot need not hold the old ones.
+                let start = self.blobs.len() as u32;
+                self.blobs.extend_from_slice(&message);
+                Some(Span { start, end: self.blobs.len() as u32 })
+            }
+            None => None,
+        };
+        self.samples[sample as usize].detail = detail;
+        Ok(())
     }
 
     fn check_label(&self, name: &str, value: &str) -> Edit<()> {
@@ -397,20 +419,24 @@ impl Draft {
         if !is_plain(self.family(self.samples[sample as usize].family).kind) {
             return fault(Code::Type, "histograms and summaries have no single value");
         }
-        let sample = &mut self.samples[sample as usize];
-        sample.value = value;
-        sample.loose.null = false;
-        // The message would still say the old value.
-        sample.detail = None;
-        Ok(())
+        let data = &mut self.samples[sample as usize];
+        data.value = value;
+        data.loose.null = false;
+        match data.detail {
+            Some(span) => {
+                let message = detail::with_value(&self.blobs[span.range()], value);
+                self.put_detail(sample, message)
+            }
+            None => Ok(()),
+        }
     }
 
-    /// Multiplies value, sum, bounds and quantile values by `factor`; counts stay.
+    /// Multiplies value, sum, bounds, quantile values and exemplar values by `factor`; counts stay.
     ///
     /// # Errors
     ///
-    /// The factor is not finite and positive (for gauges and untyped: not zero), or the sample holds
-    /// more than the text format can say.
+    /// The factor is not finite and positive (for gauges and untyped: not zero), or the sample is a native
+    /// histogram, or a limit is reached.
     pub fn scale(&mut self, sample: u32, factor: f64) -> Edit<()> {
         let DraftSample { family, parts, detail, .. } = self.samples[sample as usize];
         let kind = self.family(family).kind;
@@ -418,9 +444,13 @@ impl Draft {
         if !factor.is_finite() || factor == 0.0 || (factor < 0.0 && !signed) {
             return fault(Code::Value, format!("cannot scale a {} by {factor}", kind.text()));
         }
-        if kind.has_buckets() && detail.is_some() && parts.is_empty() {
+        let message = detail.map(|span| &self.blobs[span.range()]);
+        if kind.has_buckets() && message.is_some_and(detail::is_native) {
             return fault(Code::Type, "native histograms cannot be scaled");
         }
+        let scaled = message.and_then(|message| detail::scaled(kind, message, factor));
+        self.account(parts.len() * size_of::<Part>())?;
+        self.put_detail(sample, scaled)?;
         // Appended, so that a snapshot need not hold the old ones.
         let start = self.parts.len() as u32;
         for at in parts.range() {
@@ -434,7 +464,6 @@ impl Draft {
         let sample = &mut self.samples[sample as usize];
         sample.parts = Span { start, end: start + parts.len() as u32 };
         sample.value *= factor;
-        sample.detail = None;
         Ok(())
     }
 

@@ -373,3 +373,35 @@ fn values_are_known_to_fit_where_plugins_do_what_they_did() {
         assert!(values.is_none(), "{at}");
     }
 }
+
+#[test]
+fn exemplars_and_created_times_stay_with_what_is_scaled_or_set() {
+    // A counter's value, exemplar (value 1.5) and created time.
+    let message = |value: f64, exemplar: f64| {
+        let exemplar = [&b"\x12\x09\x11"[..], &exemplar.to_le_bytes()].concat();
+        [&b"\x09"[..], &value.to_le_bytes(), &exemplar, b"\x1a\x02\x08\x05"].concat()
+    };
+    let mut draft = draft_of("# TYPE c_total counter\nc_total 2\n");
+    draft.blobs = message(2.0, 1.5);
+    draft.samples[0].detail = Some(Span { start: 0, end: draft.blobs.len() as u32 });
+    let said = |draft: &Draft| draft.families_into(Families::default()).details[0].message.to_vec();
+    let mut snapshot = Snapshot::default();
+    draft.save(&mut snapshot);
+    draft.scale(0, 4.0).unwrap();
+    assert_eq!(said(&draft), message(8.0, 6.0));
+    draft.set_value(0, 3.0).unwrap();
+    assert_eq!((said(&draft), draft.sample(0).value), (message(3.0, 6.0), 3.0));
+    draft.restore(&snapshot);
+    assert_eq!(said(&draft), message(2.0, 1.5));
+    // What is appended counts as written.
+    let many = (0..100_000).find_map(|_| draft.scale(0, 1.0).err());
+    assert_eq!(many.map(|fault| fault.code), Some(Code::Limit));
+}
+
+#[test]
+fn a_histogram_with_a_native_part_is_not_scaled() {
+    let mut draft = draft_of("# TYPE h histogram\nh_bucket{le=\"1\"} 2\nh_sum 4.5\nh_count 3\n");
+    draft.blobs = b"\x28\x06".to_vec();
+    draft.samples[0].detail = Some(Span { start: 0, end: 2 });
+    assert_eq!(draft.scale(0, 2.0).unwrap_err().code, Code::Type);
+}

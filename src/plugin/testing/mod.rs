@@ -12,6 +12,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
+use super::door::StoreFacts;
 use super::fault::{Code, Fault};
 use super::settings::File;
 use super::value::Value;
@@ -41,6 +42,8 @@ pub struct Request {
     pub body: Vec<u8>,
     /// Unix seconds.
     pub time: f64,
+    /// What plugins are told is stored, in place of what is.
+    pub facts: Option<StoreFacts>,
 }
 
 impl Default for Request {
@@ -56,6 +59,7 @@ impl Default for Request {
             content_type: None,
             body: Vec::new(),
             time: EPOCH,
+            facts: None,
         }
     }
 }

@@ -1,11 +1,15 @@
 //! What each hook sees and may do.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
 use super::{Rig, header};
 use crate::clock::Now;
-use crate::gateway::Mode;
+use crate::gateway::{Gateway, Mode, Settings};
 use crate::model::{GroupingKey, Reason, RequestFacts};
+use crate::store::usage::StoreLimits;
+use crate::telemetry::{OwnValue, Telemetry};
 
 #[test]
 fn the_request_can_be_read_refused_and_moved() {
@@ -272,6 +276,33 @@ fn handles_that_were_kept_are_stale() {
         "on_push = function(p) local all = {} for i = 1, 20 do all[i] = p:samples() all[i]() end end",
     );
     assert_eq!(greedy.code_of("a 1\nb 1\n"), "error");
+}
+
+#[test]
+fn on_result_is_told_the_status_that_is_sent() {
+    let told = "local last = gate.gauge { name = 'status', help = 'x' }
+         return { api = 1, on_result = function(res) last:set(res.status) end }";
+    let limits = StoreLimits { groups: 1, ..StoreLimits::default() };
+    let rig = Rig::new(&[("p.lua", told)]);
+    let settings = Settings { limits, ..Settings::default() };
+    let gateway =
+        Gateway::new(settings, Arc::new(Telemetry::new(1))).unwrap().with_plugins(rig.plugins.clone());
+    let status = |job: &str, facts: RequestFacts, body: &'static str| {
+        let key = GroupingKey::new(job, []);
+        let _ = gateway.push_with(Mode::ReplaceGroup, &key, facts, &body.into(), Now::read());
+        gateway.tell_results();
+        let families = gateway.telemetry().families();
+        let family = families.iter().find(|family| family.name == "floodway_plugin_p_status").unwrap();
+        match family.series[0].value {
+            OwnValue::Plain(value) => value,
+            _ => panic!("a gauge"),
+        }
+    };
+    let facts = || RequestFacts { method: "PUT", ..RequestFacts::default() };
+    assert_eq!(status("a", facts(), "a 1\n"), 200.0);
+    assert_eq!(status("a", RequestFacts { accepted: 202, ..facts() }, "a 1\n"), 202.0);
+    assert_eq!(status("a", facts(), "a\n"), 400.0);
+    assert_eq!(status("b", facts(), "a 1\n"), 429.0);
 }
 
 #[test]

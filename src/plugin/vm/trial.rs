@@ -15,6 +15,7 @@ use super::values::{number_of, plain};
 use super::{build, handles};
 use crate::model::NameRules;
 use crate::plugin::budget::{self, Allowance};
+use crate::plugin::door::StoreFacts;
 use crate::plugin::fault::{Code, Fault, raise};
 use crate::plugin::spec::{Body, Sources, Spec};
 use crate::plugin::stage::Stage;
@@ -281,6 +282,30 @@ fn pairs(key: &str, value: &Value) -> mlua::Result<Vec<(String, String)>> {
     Ok(pairs)
 }
 
+/// What `push:facts()` is to say; what is left out is zero, and `group_age` nil.
+fn facts(value: &Value) -> mlua::Result<StoreFacts> {
+    let Value::Table(table) = value else { return raise(Code::Test, "t.push: facts is a table") };
+    let mut facts = StoreFacts::default();
+    for pair in table.pairs::<String, Value>() {
+        let (key, value) = pair?;
+        let Some(number) = number_of(&value).filter(|number| (0.0..1e15).contains(number)) else {
+            return raise(Code::Test, format!("t.push: facts.{key} is a number from 0 on"));
+        };
+        let count = number as u64;
+        match key.as_str() {
+            "group_series" => facts.group_series = count,
+            "group_age" => facts.group_age = Some(number),
+            "job_series" => facts.job_series = count,
+            "job_groups" => facts.job_groups = count,
+            "total_series" => facts.total_series = count,
+            "total_groups" => facts.total_groups = count,
+            "replaced_series" => facts.replaced_series = count,
+            other => return raise(Code::Test, format!("t.push: facts have no {other}")),
+        }
+    }
+    Ok(facts)
+}
+
 /// What `t.push` was given, and whether types are wanted.
 fn request(table: &Table, now: f64) -> mlua::Result<(Request, bool)> {
     let mut request = Request { time: now, ..Request::default() };
@@ -302,6 +327,7 @@ fn request(table: &Table, now: f64) -> mlua::Result<(Request, bool)> {
                 _ => return raise(Code::Test, "t.push: body is a string"),
             },
             "tls" => request.tls = value == Value::Boolean(true),
+            "facts" => request.facts = Some(facts(&value)?),
             "types" => types = value == Value::Boolean(true),
             "time" => {
                 let Some(time) = number_of(&value).filter(|time| (0.0..1e10).contains(time)) else {
