@@ -206,11 +206,13 @@ impl Gateway {
         durable.check().map_err(|text| Refusal::new(Reason::NotDurable, text))
     }
 
-    /// Called by each worker several times a second: waits for the disk that have lasted too long end.
+    /// Called by each worker several times a second: waits for the disk that have lasted too long end,
+    /// and timers of plugins run.
     pub fn tick(&self, now: Instant) {
         if let Some(durable) = &self.durable {
             durable.tick(now);
         }
+        self.run_timers();
     }
 
     /// Whether [`made_durable`](Gateway::made_durable) may have something to wait for.

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use crate::clock::{Now, UnixNanos};
+use crate::clock::{Clock, Now, UnixNanos};
 use crate::gateway::{Gateway, Mode, Settings, push_path};
 use crate::http::auth::login_of;
 use crate::http::route::{Route, Routed, Routes};
@@ -176,15 +176,23 @@ struct Bench {
     plugins: Arc<Plugins>,
     gateway: Gateway,
     names: NameRules,
+    /// What the monotonic clock says at the beginning of a case.
+    began: Instant,
+    clock: Clock,
 }
+
+/// Runs of timers that one passing of time may bring.
+const TIMER_RUNS_MAX: usize = 10_000;
 
 impl Bench {
     fn open(options: Options, file: File) -> Result<Bench, Vec<Problem>> {
         let names = options.names;
         let plugins = Plugins::start_trial(options, file)?;
-        let gateway = empty_gateway(names, &plugins)
+        let began = Instant::now();
+        let clock = Clock::by_hand(reading(began, testing::EPOCH));
+        let gateway = empty_gateway(names, &plugins, &clock)
             .map_err(|text| vec![Problem { plugin: None, fault: Fault::new(Code::Internal, text) }])?;
-        Ok(Bench { plugins, gateway, names })
+        Ok(Bench { plugins, gateway, names, began, clock })
     }
 
     fn remembered(&self) -> u64 {
@@ -193,10 +201,16 @@ impl Bench {
     }
 }
 
-fn empty_gateway(names: NameRules, plugins: &Arc<Plugins>) -> Result<Gateway, String> {
+fn empty_gateway(names: NameRules, plugins: &Arc<Plugins>, clock: &Clock) -> Result<Gateway, String> {
     let settings = Settings { names, ..Settings::default() };
-    let gateway = Gateway::new(settings, Arc::new(Telemetry::new(1))).map_err(|error| error.to_string())?;
-    Ok(gateway.with_plugins(plugins.clone()))
+    let gateway = Gateway::open_by(clock.clone(), settings, Arc::new(Telemetry::new(1)), None);
+    Ok(gateway.map_err(|error| error.to_string())?.with_plugins(plugins.clone()))
+}
+
+/// Both clocks at some unix seconds of a case that began at the epoch of tests.
+fn reading(began: Instant, time: f64) -> Now {
+    let since = Duration::from_secs_f64((time - testing::EPOCH).max(0.0));
+    Now { wall: UnixNanos((time * 1e9) as u64), monotonic: began + since }
 }
 
 /// What the server makes of a request line: the group, or its refusal.
@@ -257,10 +271,31 @@ impl World for Bench {
 
     fn again(&mut self) {
         self.plugins.forget_machines();
+        self.clock = Clock::by_hand(reading(self.began, testing::EPOCH));
         // A thread can be had, for there was one.
-        if let Ok(gateway) = empty_gateway(self.names, &self.plugins) {
+        if let Ok(gateway) = empty_gateway(self.names, &self.plugins, &self.clock) {
             self.gateway = gateway;
         }
+    }
+
+    fn advance(&mut self, to: f64) {
+        let now = self.clock.now();
+        let then = reading(self.began, to);
+        // Timers begin when their machine does, which is now if no push came.
+        self.plugins.run_timers(now);
+        for _ in 0..TIMER_RUNS_MAX {
+            let Some(due) = self.plugins.next_timer().map(|due| due.since(now)) else { break };
+            let by = then.monotonic.saturating_duration_since(now.monotonic);
+            if due > by {
+                break;
+            }
+            let wall =
+                UnixNanos(now.wall.0.saturating_add(u64::try_from(due.as_nanos()).unwrap_or(u64::MAX)));
+            self.plugins.run_timers(Now { wall, monotonic: now.monotonic + due });
+        }
+        self.clock.advance(then.monotonic.saturating_duration_since(now.monotonic));
+        self.plugins.sweep(then);
+        self.gateway.tend();
     }
 }
 
@@ -278,7 +313,7 @@ fn refuse(reply: &mut Reply, refusal: &Refusal) {
 impl Bench {
     /// Pushes or deletes; also says what is answered if nothing refuses it.
     fn apply(&self, request: &Request, key: &GroupingKey) -> (u16, Result<Passed, Refusal>) {
-        let now = Now { wall: UnixNanos((request.time * 1e9) as u64), monotonic: Instant::now() };
+        let now = reading(self.began, request.time);
         let is_credentials = |header: &&(String, String)| header.0.eq_ignore_ascii_case("authorization");
         let credentials = request.headers.iter().find(is_credentials);
         let user = || credentials.and_then(|header| login_of(header.1.as_bytes()));

@@ -62,6 +62,13 @@ impl Gateway {
         }
     }
 
+    /// Runs the timers of plugins that are due on this thread.
+    pub(super) fn run_timers(&self) {
+        if let Some(plugins) = &self.plugins {
+            plugins.tick();
+        }
+    }
+
     /// Ends the plugins of this thread, which serves no more.
     pub fn end_thread(&self) {
         if let Some(plugins) = &self.plugins {

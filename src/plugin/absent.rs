@@ -46,6 +46,10 @@ impl Plugins {
         match self.0 {}
     }
 
+    pub fn tick(&self) {
+        match self.0 {}
+    }
+
     pub fn tell_results(&self) {
         match self.0 {}
     }

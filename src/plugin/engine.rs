@@ -5,12 +5,14 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::generation::{Generation, Options, Problem, read_config};
 use super::settings::File;
 use super::stats::Shared;
+use super::sweep::{self, Sweeper};
+use super::vm::Timers;
 
 /// See the module.
 #[derive(Debug)]
@@ -23,7 +25,10 @@ pub struct Plugins {
     current: Mutex<Arc<Generation>>,
     /// Whether some plugin of the current generation reads request headers.
     wants_headers: AtomicBool,
-    shared: Mutex<HashMap<String, Arc<Shared>>>,
+    /// Whether some plugin of the current generation has timers.
+    has_timers: AtomicBool,
+    shared: AllShared,
+    sweeper: OnceLock<Sweeper>,
     /// Held during a reload, so that two do not cross.
     reloading: Mutex<()>,
     reload_successful: AtomicBool,
@@ -31,6 +36,19 @@ pub struct Plugins {
     reload_time: AtomicU64,
     workers_seen: AtomicUsize,
     pushes: AtomicU64,
+}
+
+/// What each plugin's name keeps over reloads.
+#[derive(Clone, Debug, Default)]
+pub(super) struct AllShared(Arc<Mutex<HashMap<String, Arc<Shared>>>>);
+
+impl AllShared {
+    /// Sorted by name.
+    pub fn list(&self) -> Vec<(String, Arc<Shared>)> {
+        let mut all: Vec<_> = lock(&self.0).iter().map(|(name, s)| (name.clone(), s.clone())).collect();
+        all.sort_by(|a, b| a.0.cmp(&b.0));
+        all
+    }
 }
 
 /// Runs the tests of the plugins that a file configures.
@@ -89,7 +107,9 @@ impl Plugins {
             options,
             wants_headers: AtomicBool::new(false),
             purpose,
-            shared: Mutex::default(),
+            has_timers: AtomicBool::new(false),
+            shared: AllShared::default(),
+            sweeper: OnceLock::new(),
             reloading: Mutex::default(),
             reload_successful: AtomicBool::new(true),
             reload_time: AtomicU64::new(0),
@@ -165,8 +185,22 @@ impl Plugins {
 
     fn publish(&self, generation: Generation) {
         for planned in &generation.plugins {
-            planned.spec.shared.take_metrics(&planned.about.metrics);
+            let shared = &planned.spec.shared;
+            shared.take_metrics(&planned.about.metrics);
+            for store in shared.stores.take(&planned.about.stores) {
+                tracing::warn!(
+                    plugin = planned.spec.name,
+                    store,
+                    "shared state with other options begins anew"
+                );
+            }
         }
+        let shares = generation.plugins.iter().any(|planned| !planned.about.stores.is_empty());
+        if shares && !self.on_trial() {
+            self.sweeper.get_or_init(|| sweep::start(self.shared.clone()));
+        }
+        let has_timers = generation.plugins.iter().any(|planned| planned.about.timers != Timers::default());
+        self.has_timers.store(has_timers, Ordering::Relaxed);
         // Headers that the old generation reads are still copied for it until the new one serves.
         self.wants_headers.fetch_or(generation.wants_headers(), Ordering::Relaxed);
         let (number, wants_headers) = (generation.number, generation.wants_headers());
@@ -198,14 +232,16 @@ impl Plugins {
     }
 
     fn shared_of(&self, name: &str) -> Arc<Shared> {
-        lock(&self.shared).entry(name.to_owned()).or_default().clone()
+        lock(&self.shared.0).entry(name.to_owned()).or_default().clone()
+    }
+
+    pub(super) fn has_timers(&self) -> bool {
+        self.has_timers.load(Ordering::Relaxed)
     }
 
     /// Name and counters of every plugin there ever was, sorted by name.
     pub fn all_shared(&self) -> Vec<(String, Arc<Shared>)> {
-        let mut all: Vec<_> = lock(&self.shared).iter().map(|(name, s)| (name.clone(), s.clone())).collect();
-        all.sort_by(|a, b| a.0.cmp(&b.0));
-        all
+        self.shared.list()
     }
 
     /// Whether the last reload worked, and when the last one that did was, in unix seconds.

@@ -17,6 +17,7 @@ pub fn figures(plugins: &Plugins) -> PluginFigures {
     let mut figures = Figures::default();
     for (name, shared) in plugins.all_shared() {
         figures.host(&name, &shared.counts);
+        figures.stores(&name, &shared);
         figures.declared(&name, &shared);
     }
     figures.process(plugins);
@@ -58,6 +59,7 @@ impl Figures {
             ("floodway_plugin_rebuilds_total", &counts.rebuilds),
             ("floodway_plugin_series_dropped_total", &counts.series_dropped),
             ("floodway_plugin_splits_total", &counts.splits),
+            ("floodway_plugin_state_full_total", &counts.state_full),
         ] {
             self.plain(family, &of_plugin, read(counter));
         }
@@ -88,6 +90,16 @@ impl Figures {
         let counts_of = counts.durations.iter().map(|count| count.load(Ordering::Relaxed));
         let value = histogram(bounds, counts_of, read(&counts.nanos) / 1e9);
         self.add("floodway_plugin_duration_seconds", &of_plugin, value);
+    }
+
+    /// What one plugin shares between workers.
+    fn stores(&mut self, plugin: &str, shared: &Shared) {
+        for store in shared.stores.all() {
+            let declared = &store.declared;
+            let labels =
+                [("plugin", plugin), ("kind", declared.kind.name()), ("name", declared.name.as_str())];
+            self.plain("floodway_plugin_state_keys", &labels, store.len() as f64);
+        }
     }
 
     /// What one plugin declares.

@@ -16,11 +16,12 @@ use super::fault::{Code, Fault};
 use super::relabel::Ruleset;
 use super::selector::Selector;
 use super::settings::{Entry, File, OnError, SERIES_CACHE, is_plugin_name};
+use super::shared;
 use super::spec::{Body, SOURCE_BYTES_MAX, Sources, Spec};
 use super::stage::Stage;
 use super::stats::{Declared, Shared};
 use super::value::Value;
-use super::vm::Vm;
+use super::vm::{Timers, Vm};
 use crate::model::NameRules;
 use crate::telemetry::Telemetry;
 
@@ -61,6 +62,8 @@ pub struct About {
     /// Whether it asks what is stored.
     pub facts: bool,
     pub metrics: Vec<Declared>,
+    pub stores: Vec<shared::Declared>,
+    pub timers: Timers,
 }
 
 /// Hooks that cannot see values, requests or the time.
@@ -247,6 +250,7 @@ fn plan(entry: &Entry, options: &Options, old: &Generation, shared: SharedOf<'_>
     let fingerprint = fingerprint(entry, sources.as_ref(), options);
     if let Some(same) = old.plugins.iter().find(|plugin| plugin.spec.name == entry.name)
         && same.spec.fingerprint == fingerprint
+        && same.spec.has_same_tables()
     {
         return Ok(same.clone());
     }
@@ -265,6 +269,7 @@ fn plan(entry: &Entry, options: &Options, old: &Generation, shared: SharedOf<'_>
     spec.budget = entry.budget.budget()?;
     spec.config = entry.config.clone();
     spec.fingerprint = fingerprint;
+    spec.home = sources.as_ref().and_then(|sources| sources.home.clone());
     let spec = Arc::new(spec);
     let mut about = try_out(&spec)?;
     about.beyond_lua51 = sources.iter().flat_map(|sources| sources.beyond_lua51(&entry.name)).collect();
@@ -308,6 +313,8 @@ fn try_out(spec: &Arc<Spec>) -> Result<About, Fault> {
         pure: !manifest.lenient_names && hooks.iter().all(|hook| PURE.contains(hook)),
         facts: vm.wants_facts(),
         metrics: trial.metrics().iter().map(|metric| metric.declared.clone()).collect(),
+        stores: trial.stores.all().iter().map(|store| store.declared.clone()).collect(),
+        timers: vm.timers(),
         version: manifest.version.clone(),
         description: manifest.description.clone(),
         on_error: on_error.unwrap_or(manifest.on_error),
@@ -337,7 +344,8 @@ fn read_sources(entry: &Entry, options: &Options) -> Result<Sources, Fault> {
     if !inside().map_err(|error| load_fault(&main, &error))? {
         return Err(Fault::new(Code::Config, format!("{} is outside the plugin directory", main.display())));
     }
-    let mut sources = Sources { main: read_text(&main)?, ..Sources::default() };
+    let home = main.parent().map(Path::to_owned);
+    let mut sources = Sources { main: read_text(&main)?, home, ..Sources::default() };
     // Only a plugin with a directory of its own has files beside it.
     if main.file_name().is_some_and(|name| name == "init.lua")
         && let Some(home) = main.parent()

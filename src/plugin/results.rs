@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use super::budget::{self, Allowance};
 use super::door::StoreFacts;
 use super::engine::Plugins;
+use super::shared::Tick;
 use super::transform;
 use super::vm::{Context, ResultField};
 use super::worker::{Worker, put_back, with_worker};
@@ -27,6 +28,7 @@ pub(super) struct Due {
     received: GroupingKey,
     group: GroupingKey,
     now: UnixNanos,
+    tick: Tick,
     id: u64,
     ttl: Option<Lifetime>,
     refusal: Option<Refusal>,
@@ -105,9 +107,10 @@ impl Plugins {
         put_back(worker);
     }
 
-    /// Drops the machines of this thread, not what it remembers of series.
+    /// Drops the machines of this thread and what they share, not what it remembers of series.
     pub fn forget_machines(&self) {
         self.tell_results();
+        self.all_shared().iter().for_each(|(_, shared)| shared.stores.empty());
         with_worker(self.id(), |worker| worker.slots.iter_mut().for_each(|slot| slot.vm = None));
     }
 }
@@ -130,6 +133,7 @@ impl Worker {
             received: self.stage.received.borrow().clone(),
             group: draft.grouping_key(),
             now: self.stage.now.get(),
+            tick: self.stage.tick.get(),
             id: self.stage.id.get(),
             ttl: self.stage.ttl.get(),
             refusal: refusal.cloned(),
@@ -152,6 +156,7 @@ impl Worker {
         for due in std::mem::take(&mut self.due) {
             self.stage.draft.borrow_mut().clear(self.generation.names, &due.group);
             self.stage.now.set(due.now);
+            self.stage.tick.set(due.tick);
             self.stage.id.set(due.id);
             self.stage.ttl.set(due.ttl);
             let fields = fields(&due);

@@ -1,10 +1,14 @@
 //! One configured plugin, ready to be loaded into a machine: compiled once, shared by all workers.
 
+use std::collections::hash_map::DefaultHasher;
 use std::collections::{BTreeMap, HashMap};
+use std::hash::{Hash, Hasher};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use super::budget::Budget;
 use super::fault::{Code, Fault};
+use super::lookup::{self, Columns, Lookup};
 use super::regex::Regex;
 use super::relabel::Ruleset;
 use super::schema::Settings;
@@ -42,6 +46,8 @@ pub struct Program {
 pub struct Sources {
     pub main: String,
     pub modules: BTreeMap<String, String>,
+    /// The folder that its tables lie in.
+    pub home: Option<PathBuf>,
 }
 
 /// See the module.
@@ -59,6 +65,8 @@ pub struct Spec {
     pub shared: Arc<Shared>,
     /// Equal for equal source and configuration.
     pub fingerprint: u64,
+    /// The folder that its tables lie in.
+    pub home: Option<PathBuf>,
     /// The checked configuration, once the first machine has declared it.
     settings: OnceLock<(Settings, Vec<String>)>,
     compiled: Mutex<Compiled>,
@@ -70,6 +78,9 @@ struct Compiled {
     regexes: HashMap<String, Arc<Regex>>,
     regex_bytes: usize,
     selectors: HashMap<String, Arc<Selector>>,
+    lookups: HashMap<(String, Columns), Arc<Lookup>>,
+    /// The files of these, and a hash of what was in them.
+    tables: HashMap<PathBuf, u64>,
 }
 
 /// Bytes that the patterns of one plugin may take compiled. A pattern is booked with its size limit.
@@ -126,6 +137,7 @@ impl Spec {
             names,
             shared,
             fingerprint: 0,
+            home: None,
             settings: OnceLock::new(),
             compiled: Mutex::default(),
         }
@@ -181,4 +193,57 @@ impl Spec {
         }
         Ok(selector)
     }
+
+    /// The table in a file of the plugin's folder, which is read if `may_read` says so.
+    ///
+    /// # Errors
+    ///
+    /// E_LOAD: the file cannot be read, or is no table. E_VALUE: it is not in the plugin's folder.
+    pub fn lookup(&self, path: &str, columns: Columns, may_read: bool) -> Result<Arc<Lookup>, Fault> {
+        let mut compiled = self.compiled.lock().unwrap_or_else(PoisonError::into_inner);
+        let wanted = (path.to_owned(), columns);
+        if let Some(found) = compiled.lookups.get(&wanted) {
+            return Ok(found.clone());
+        }
+        if !may_read {
+            let text = format!("gate.lookup: {path} was not asked for when the plugin was checked");
+            return Err(Fault::new(Code::Load, text));
+        }
+        let Some(home) = &self.home else {
+            return Err(Fault::new(Code::Load, "gate.lookup: a plugin without a folder has no files"));
+        };
+        let file = home.join(path);
+        let inside =
+            || -> std::io::Result<bool> { Ok(file.canonicalize()?.starts_with(home.canonicalize()?)) };
+        match inside() {
+            Ok(true) => {}
+            Ok(false) => {
+                return Err(Fault::new(
+                    Code::Value,
+                    format!("gate.lookup: {path} is outside the plugin's folder"),
+                ));
+            }
+            Err(error) => {
+                return Err(Fault::new(Code::Load, format!("cannot read {}: {error}", file.display())));
+            }
+        }
+        let bytes = lookup::read(&file)?;
+        let table = Arc::new(Lookup::parse(&file, &bytes, &wanted.1)?);
+        compiled.tables.insert(file, hash_of(&bytes));
+        compiled.lookups.insert(wanted, table.clone());
+        Ok(table)
+    }
+
+    /// Whether the files of its tables hold what was read from them.
+    pub fn has_same_tables(&self) -> bool {
+        let compiled = self.compiled.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut tables = compiled.tables.iter();
+        tables.all(|(file, hash)| lookup::read(file).is_ok_and(|bytes| hash_of(&bytes) == *hash))
+    }
+}
+
+fn hash_of(bytes: &[u8]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    bytes.hash(&mut hasher);
+    hasher.finish()
 }

@@ -4,6 +4,7 @@ use std::cell::{Cell, RefCell};
 
 use super::door::StoreFacts;
 use super::draft::Draft;
+use super::shared::Tick;
 use super::worker::About;
 use crate::clock::UnixNanos;
 use crate::model::{GroupingKey, Lifetime, NameRules, RequestFacts};
@@ -20,6 +21,8 @@ pub struct Stage {
     /// What a test says in place of that.
     pub lent: Cell<Option<StoreFacts>>,
     pub now: Cell<UnixNanos>,
+    /// The same by a clock that is never set.
+    pub tick: Cell<Tick>,
     /// The lifetime that plugins gave the group, if they did.
     pub ttl: Cell<Option<Lifetime>>,
     /// The group that is about to end, in `on_expire`.
@@ -43,6 +46,7 @@ impl Stage {
             store: Cell::new(None),
             lent: Cell::new(None),
             now: Cell::new(UnixNanos::NEVER),
+            tick: Cell::default(),
             ttl: Cell::new(None),
             dying: Cell::default(),
             id: Cell::new(0),

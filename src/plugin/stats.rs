@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::fault::{Code, Fault};
+use super::shared::Stores;
 
 /// Metrics one plugin may declare, and label combinations each may have.
 pub const METRICS_MAX: usize = 32;
@@ -106,11 +107,12 @@ pub enum Run {
     Series,
     Relabel,
     Shutdown,
+    Timer,
 }
 
 impl Run {
     /// Names in the order of the variants, which is theirs.
-    pub const NAMES: [&str; 11] = [
+    pub const NAMES: [&str; 12] = [
         "group_relabel",
         "on_commit",
         "on_expire",
@@ -122,6 +124,7 @@ impl Run {
         "on_series",
         "relabel",
         "shutdown",
+        "every",
     ];
 }
 
@@ -155,6 +158,8 @@ pub struct Counts {
     pub splits: AtomicU64,
     pub group_label_resets: AtomicU64,
     pub log_suppressed: AtomicU64,
+    /// Calls on shared state that found it full.
+    pub state_full: AtomicU64,
     /// Bytes that the machines of all workers use.
     pub memory: AtomicI64,
     /// Until when the breaker of each worker is open for some job.
@@ -226,6 +231,7 @@ impl Counts {
 #[derive(Debug, Default)]
 pub struct Shared {
     pub counts: Counts,
+    pub stores: Stores,
     metrics: Mutex<HashMap<String, Arc<Metric>>>,
 }
 

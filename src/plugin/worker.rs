@@ -5,6 +5,7 @@
 
 mod expire;
 mod passage;
+mod timers;
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -21,6 +22,7 @@ use super::fault::{Code, Fault};
 use super::generation::{Generation, Planned};
 use super::results::Due;
 use super::settings::OnError;
+use super::shared::Tick;
 use super::spec::Body;
 use super::stage::Stage;
 use super::stats::{Run, bump};
@@ -139,12 +141,21 @@ impl Plugins {
 
     /// This thread's worker, on the newest generation.
     pub(super) fn take_worker(&self) -> Worker {
+        self.take_worker_by(|| self.next_worker())
+    }
+
+    /// The same on a thread that serves nobody: it has no number among the workers.
+    pub(super) fn take_worker_aside(&self) -> Worker {
+        self.take_worker_by(|| 0)
+    }
+
+    fn take_worker_by(&self, number: impl FnOnce() -> usize) -> Worker {
         let found = WORKERS.with_borrow_mut(|workers| {
             let at = workers.iter().position(|worker| worker.engine == self.id())?;
             Some(workers.swap_remove(at))
         });
         let mut worker = found.unwrap_or_else(|| {
-            let index = self.next_worker();
+            let index = number();
             let names = self.options().names;
             Worker {
                 engine: self.id(),
@@ -221,6 +232,7 @@ impl Worker {
         *stage.received.borrow_mut() = key.clone();
         stage.store.set(None);
         stage.now.set(now.wall);
+        stage.tick.set(Tick::of(now));
         stage.ttl.set(None);
         let draft = stage.draft.borrow();
         for slot in &mut self.slots {
@@ -542,25 +554,33 @@ impl Slot {
         if !self.breaker.allows(&job, now) {
             return Err(Fault::new(Code::Limit, BREAKER_OPEN));
         }
-        if self.vm.is_none() {
-            if let Some((fault, at)) = &self.failed_load
-                && now.saturating_duration_since(*at) < LOAD_RETRY
-            {
-                return Err(fault.clone());
+        self.make_machine(stage)?;
+        Ok(job)
+    }
+
+    /// Makes the machine if there is none.
+    fn make_machine(&mut self, stage: &Rc<Stage>) -> Result<(), Fault> {
+        if self.vm.is_some() {
+            return Ok(());
+        }
+        let now = Instant::now();
+        if let Some((fault, at)) = &self.failed_load
+            && now.saturating_duration_since(*at) < LOAD_RETRY
+        {
+            return Err(fault.clone());
+        }
+        let allowance = if stage.dry.get() { Allowance::CHECK } else { Allowance::LOAD };
+        match Vm::load(&self.planned.spec, stage, allowance) {
+            Ok(vm) => {
+                vm.note_memory();
+                (self.vm, self.failed_load) = (Some(vm), None);
+                Ok(())
             }
-            let allowance = if stage.dry.get() { Allowance::CHECK } else { Allowance::LOAD };
-            match Vm::load(&self.planned.spec, stage, allowance) {
-                Ok(vm) => {
-                    vm.note_memory();
-                    (self.vm, self.failed_load) = (Some(vm), None);
-                }
-                Err(fault) => {
-                    self.failed_load = Some((fault.clone(), now));
-                    return Err(fault);
-                }
+            Err(fault) => {
+                self.failed_load = Some((fault.clone(), now));
+                Err(fault)
             }
         }
-        Ok(job)
     }
 
     fn request(&mut self, stage: &Rc<Stage>) -> Ended {

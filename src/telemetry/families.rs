@@ -254,6 +254,16 @@ static DECLARED: &[Declared] = &[
     plugins("floodway_plugin_series_dropped_total", Counter, "Samples that the plugin dropped from pushes."),
     plugins("floodway_plugin_skipped_total", Counter, "Pushes that went on without the plugin, by reason."),
     plugins("floodway_plugin_splits_total", Counter, "Histograms and summaries that rules took apart."),
+    plugins(
+        "floodway_plugin_state_full_total",
+        Counter,
+        "Calls on what the plugin shares between workers that found no room for a key.",
+    ),
+    plugins(
+        "floodway_plugin_state_keys",
+        Gauge,
+        "Keys of what the plugin shares between workers, by kind and name.",
+    ),
     family(
         "floodway_push_lenience_total",
         Counter,

@@ -133,6 +133,9 @@ impl Reply {
 pub trait World {
     fn send(&mut self, request: &Request) -> Reply;
 
+    /// Lets time pass up to some unix seconds: timers run and groups end as they are due.
+    fn advance(&mut self, to: f64);
+
     /// Begins anew, with what is remembered of series.
     fn again(&mut self);
 }

@@ -8,6 +8,7 @@ mod known;
 mod lenient;
 mod reload;
 mod same;
+mod shared;
 mod stale;
 
 use std::fs;

@@ -8,7 +8,10 @@ use mlua::{Function, Lua, LuaString, Table, Value};
 use super::expire::add_extend;
 use super::log::{self, Level};
 use super::metrics::MetricHandle;
+use super::shared::add_stores;
 use super::state::State;
+use super::tables::add_tables;
+use super::timer::add_every;
 use super::values::{RegexHandle, RulesHandle, SelectorHandle, Verdict, When, number_text, rules_of};
 use crate::model::names::{is_legacy_label_name, is_legacy_metric_name};
 use crate::plugin::budget::charge;
@@ -36,6 +39,9 @@ pub fn table(lua: &Lua, state: &Rc<State>, test: Option<Table>) -> mlua::Result<
     verdicts(lua, state, &gate)?;
     add_extend(lua, state, &gate)?;
     constructors(lua, state, &gate)?;
+    add_tables(lua, state, &gate)?;
+    add_every(lua, state, &gate)?;
+    add_stores(lua, state, &gate)?;
     helpers(lua, &gate)?;
     gate.raw_set("now", {
         let state = state.clone();

@@ -15,7 +15,10 @@ mod manifest;
 mod metrics;
 mod push;
 mod sample;
+mod shared;
 mod state;
+mod tables;
+mod timer;
 mod trial;
 mod values;
 
@@ -43,6 +46,7 @@ use super::stats::{Shared, bump};
 
 pub use self::manifest::{Hook, Manifest};
 pub use self::state::Place;
+pub use self::timer::Timers;
 pub use self::trial::TestFile;
 pub use self::values::{Reject, Verdict, one_line, verdict};
 

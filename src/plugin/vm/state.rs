@@ -21,6 +21,7 @@ use crate::plugin::stage::Stage;
 use crate::plugin::stats::{Run, Shared};
 
 use super::log::LogGate;
+use super::timer::Timer;
 
 /// What the machine is doing, which decides what scripts may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +36,8 @@ pub enum Place {
     Commit,
     Result,
     Expire,
+    /// A function of `gate.every`.
+    Timer,
     Shutdown,
 }
 
@@ -51,6 +54,7 @@ impl Place {
             Place::Commit => Run::Commit,
             Place::Result => Run::Result,
             Place::Expire => Run::Expire,
+            Place::Timer => Run::Timer,
             Place::Shutdown => Run::Shutdown,
         })
     }
@@ -158,6 +162,7 @@ pub struct State {
     /// The table `ctx` of this plugin and push.
     pub ctx: RefCell<Option<Table>>,
     pub log: LogGate,
+    pub timers: RefCell<Vec<Timer>>,
     /// The module table of `require`.
     pub modules: RefCell<HashMap<String, mlua::Value>>,
     pub loader: RefCell<Option<Function>>,
@@ -182,6 +187,7 @@ impl State {
             facts: Cell::new(false),
             ctx: RefCell::default(),
             log: LogGate::default(),
+            timers: RefCell::default(),
             modules: RefCell::default(),
             loader: RefCell::default(),
             selectors: RefCell::default(),
@@ -248,6 +254,7 @@ impl State {
             Place::Commit => "in on_commit",
             Place::Result => "in on_result",
             Place::Expire => "in on_expire",
+            Place::Timer => "in a timer",
             Place::Shutdown => "in shutdown",
         };
         Err(Fault::new(Code::Phase, format!("{what} is not allowed {place}")))
@@ -261,6 +268,14 @@ impl State {
     /// For functions with effects or hidden inputs.
     pub fn not_in_series(&self, what: &str) -> Result<(), Fault> {
         if self.place.get() == Place::Series { self.phase(what) } else { Ok(()) }
+    }
+
+    /// For what all workers share: in any hook but the pure one.
+    pub fn in_hook(&self, what: &str) -> Result<(), Fault> {
+        match self.place.get() {
+            Place::Idle | Place::Load | Place::Series => self.phase(what),
+            _ => Ok(()),
+        }
     }
 
     /// For reading the push.
@@ -307,7 +322,7 @@ impl State {
     /// For reading the request.
     pub fn has_request(&self, what: &str) -> Result<(), Fault> {
         match self.place.get() {
-            Place::Idle | Place::Load | Place::Series | Place::Shutdown => self.phase(what),
+            Place::Idle | Place::Load | Place::Series | Place::Timer | Place::Shutdown => self.phase(what),
             _ => Ok(()),
         }
     }

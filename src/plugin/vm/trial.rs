@@ -189,6 +189,12 @@ fn table(lua: &Lua, desk: &Rc<Desk>) -> mlua::Result<Table> {
                 return raise(Code::Test, "time goes forward, in seconds");
             }
             at.advanced.set(at.advanced.get() + seconds);
+            // Timers have budgets of their own, as pushes do.
+            at.apart(|| {
+                if let Some(world) = &mut *at.world.borrow_mut() {
+                    world.advance(EPOCH + at.advanced.get());
+                }
+            });
             Ok(())
         })?,
     )?;
@@ -228,8 +234,19 @@ impl Desk {
     fn push(&self, lua: &Lua, table: &Table) -> mlua::Result<Table> {
         let Some(pass) = self.pass.get() else { return raise(Code::Test, "t.push belongs in a t.case") };
         let (request, types) = request(table, EPOCH + self.advanced.get())?;
+        let reply = match self.apart(|| self.send(pass, &request)) {
+            Ok(reply) => reply,
+            Err(why) => return raise(Code::Test, why),
+        };
+        let table = answer(lua, &reply, types);
+        self.replies.borrow_mut().push(reply);
+        table
+    }
+
+    /// Does something that has a budget of its own, while the file's is put aside.
+    fn apart<T>(&self, act: impl FnOnce() -> T) -> T {
         let used = budget::disarm();
-        let sent = self.send(pass, &request);
+        let outcome = act();
         let left = self.allowance.get();
         let left = Allowance {
             steps: left.steps.saturating_sub(used.steps),
@@ -237,13 +254,7 @@ impl Desk {
         };
         self.allowance.set(left);
         budget::arm(left);
-        let reply = match sent {
-            Ok(reply) => reply,
-            Err(why) => return raise(Code::Test, why),
-        };
-        let table = answer(lua, &reply, types);
-        self.replies.borrow_mut().push(reply);
-        table
+        outcome
     }
 
     fn send(&self, pass: Pass, request: &Request) -> Result<Reply, String> {

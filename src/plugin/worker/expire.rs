@@ -29,7 +29,7 @@ impl Plugins {
 
     /// Asks the plugins of the calling thread about a group that is about to end.
     pub fn expire(&self, dying: &Dying<'_>, now: Now) -> LastWord {
-        let mut worker = self.take_worker();
+        let mut worker = self.take_worker_aside();
         worker.stage.id.set(self.next_id());
         let word = worker.expire(dying, now);
         put_back(worker);
