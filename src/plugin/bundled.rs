@@ -10,7 +10,8 @@ macro_rules! bundle {
 }
 
 /// Name and source of each, sorted by name.
-pub const ALL: &[(&str, &str)] = bundle!["naming", "relabel", "require_labels", "scrub", "tenant", "units"];
+pub const ALL: &[(&str, &str)] =
+    bundle!["cardinality", "naming", "relabel", "require_labels", "sanitize", "scrub", "tenant", "units",];
 
 /// The source of one; `name` with or without `bundled:`.
 pub fn source(name: &str) -> Option<&'static str> {
