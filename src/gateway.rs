@@ -328,6 +328,11 @@ impl Gateway {
         self.store.series_count()
     }
 
+    /// Brings up to date what telemetry says is used of limits; each scrape does so too.
+    pub fn note_uses(&self) {
+        self.store.uses().for_each(|(limit, used)| self.telemetry().set_use(limit, used));
+    }
+
     /// Every group as it is now, sorted by grouping key.
     pub fn groups(&self) -> Vec<GroupView> {
         self.store.views()

@@ -233,16 +233,8 @@ impl Work {
 
     /// Tells how much of each limit is used.
     fn note_usage(&self) {
-        let usage = self.store.usage();
-        let uses = [
-            (Limit::Groups, usage.groups()),
-            (Limit::Series, usage.series()),
-            (Limit::Memory, usage.bytes()),
-            (Limit::GroupingNameSets, self.store.name_sets_count() as u64),
-            (Limit::ExpositionCache, self.index.kept_bytes() as u64),
-        ];
-        let job = usage.fullest_job().map(|series| (Limit::JobSeries, series));
-        uses.into_iter().chain(job).for_each(|(limit, used)| self.telemetry.set_use(limit, used));
+        let cache = (Limit::ExpositionCache, self.index.kept_bytes() as u64);
+        self.store.uses().chain([cache]).for_each(|(limit, used)| self.telemetry.set_use(limit, used));
     }
 
     /// Gives back what nobody asked for lately, and more if all of it is over the limit.

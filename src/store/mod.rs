@@ -43,7 +43,7 @@ use std::sync::Arc;
 
 use crossbeam_queue::SegQueue;
 
-use crate::model::{GroupingKey, MetricType};
+use crate::model::{GroupingKey, Limit, MetricType};
 use group::{Group, GroupState, READERS};
 use usage::{StoreLimits, Usage};
 
@@ -119,9 +119,16 @@ impl Store {
         &self.usage
     }
 
-    /// How many different sets of grouping label names are in use.
-    pub fn name_sets_count(&self) -> usize {
-        self.name_sets.snapshot().sets().count()
+    /// How much of each limit on what is held is used now.
+    pub fn uses(&self) -> impl Iterator<Item = (Limit, u64)> {
+        let name_sets = self.name_sets.snapshot().sets().count() as u64;
+        let uses = [
+            (Limit::Groups, self.usage.groups()),
+            (Limit::Series, self.usage.series()),
+            (Limit::Memory, self.usage.bytes()),
+            (Limit::GroupingNameSets, name_sets),
+        ];
+        uses.into_iter().chain(self.usage.fullest_job().map(|series| (Limit::JobSeries, series)))
     }
 
     /// This store with a feed for whoever keeps groups across restarts as well.

@@ -9,6 +9,7 @@
 mod bars;
 mod frame;
 mod group;
+mod limits;
 mod rows;
 pub mod token;
 
@@ -26,7 +27,7 @@ use crate::build_info;
 use crate::clock::Now;
 use crate::gateway::{GroupView, Query, Search, Sort, push_path};
 use crate::http::{Answer, form};
-use crate::model::{Identity, Limit};
+use crate::model::Identity;
 
 /// Groups shown on a page.
 const PAGE_GROUPS: usize = 50;
@@ -61,6 +62,8 @@ struct Page<'p> {
     sort: &'p str,
     sorts: [(&'static str, &'static str); 5],
     groups: Vec<Row>,
+    /// Whether any of them ends by itself.
+    any_ends: bool,
     first: usize,
     last: usize,
     /// Queries of the pages before and after this one.
@@ -68,7 +71,7 @@ struct Page<'p> {
     next: Option<String>,
     wipe_token: Option<String>,
     rejections: Vec<Rejected>,
-    limits: Vec<LimitRow>,
+    limits: Vec<limits::Row>,
     started: String,
     uptime: String,
     driver: &'static str,
@@ -100,15 +103,6 @@ struct Rejected {
     method: &'static str,
     status: u16,
     text: String,
-}
-
-struct LimitRow {
-    name: &'static str,
-    used: Option<u64>,
-    /// Of the limit, from 0 to 1.
-    share: Option<String>,
-    max: String,
-    hits: u64,
 }
 
 /// How many pushes there were when a page was last made, for the rate shown on the next.
@@ -167,6 +161,7 @@ pub fn page(site: &Site, query: &[u8], identity: &Identity) -> Answer {
         status: entry.status,
         text: entry.text,
     };
+    let groups: Vec<Row> = listing.groups.iter().map(row).collect();
     let shown = Page {
         frame,
         total: listing.total,
@@ -180,10 +175,11 @@ pub fn page(site: &Site, query: &[u8], identity: &Identity) -> Answer {
         last: offset + listing.groups.len(),
         previous: (page > 1).then(|| link(page - 1)),
         next: (offset + listing.groups.len() < listing.matched).then(|| link(page + 1)),
-        groups: listing.groups.iter().map(row).collect(),
+        any_ends: groups.iter().any(|group| !group.ends.is_empty()),
+        groups,
         wipe_token: (site.wipes && listing.total > 0).then(|| site.tokens.make(WIPE, identity)),
         rejections: telemetry.journal().last(None, REJECTIONS_SHOWN).into_iter().map(rejection).collect(),
-        limits: Limit::ALL.iter().filter_map(|limit| limit_row(site, *limit)).collect(),
+        limits: limits::rows(gateway),
         started: time_of(info.started, &zone),
         uptime: duration(telemetry.uptime()),
         driver: telemetry.driver().unwrap_or("unknown"),
@@ -199,19 +195,6 @@ pub fn page(site: &Site, query: &[u8], identity: &Identity) -> Answer {
         flags: &info.flags,
     };
     Frame::answer(&nonce, &shown)
-}
-
-fn limit_row(site: &Site, limit: Limit) -> Option<LimitRow> {
-    let telemetry = site.gateway.telemetry();
-    let max = telemetry.limit_max(limit);
-    let (used, hits) = (telemetry.limit_use(limit), telemetry.limit_hits(limit));
-    let share = used.zip(max).map(|(used, max)| format!("{:.3}", (used as f64 / max).min(1.0)));
-    let name = site.info.flags.iter().find(|(name, _)| name.strip_prefix("limit.") == Some(limit.name()));
-    let max = match (max, name) {
-        (Some(_), Some((_, shown))) => shown.clone(),
-        _ => "off".to_owned(),
-    };
-    Some(LimitRow { name: limit.name(), used, share, max, hits })
 }
 
 impl Seen {

@@ -118,6 +118,7 @@ pub fn rejections(site: &Site, query: &[u8]) -> Answer {
 
 /// `GET /api/v1/limits`: each limit with how much of it is used, and how often it was reached.
 pub fn limits(site: &Site) -> Answer {
+    site.gateway.note_uses();
     let telemetry = site.gateway.telemetry();
     let mut out = Writer::new();
     out.raw(br#"{"status":"success","data":{"#);

@@ -11,9 +11,15 @@ const BARS_MAX: usize = 200;
 /// Width that a bar takes with the gap beside it.
 const STEP: usize = 10;
 
+/// Pixels that a bar takes with its gap where there are few, and that all of them may take.
+const STEP_PIXELS: usize = 32;
+const PIXELS_MAX: usize = 384;
+
 /// Lengths are parts of a box that is `width` wide and 100 high.
 pub struct Bars {
     pub width: usize,
+    /// How wide the box is drawn.
+    pub pixels: usize,
     pub list: Vec<Bar>,
     pub summary: String,
 }
@@ -54,6 +60,7 @@ pub fn of(value: &ValueView<'_>) -> Option<Bars> {
     };
     Some(Bars {
         width: counts.len() * STEP,
+        pixels: (counts.len() * STEP_PIXELS).min(PIXELS_MAX),
         list: counts.iter().enumerate().map(bar).collect(),
         summary: format!("{} samples, sum {}", number(count.as_f64()), number(*sum)),
     })
@@ -87,7 +94,7 @@ mod tests {
         let bars = of(&value).unwrap();
         let shown: Vec<_> = bars.list.iter().map(|bar| (bar.x, &*bar.height, &*bar.title)).collect();
         assert_eq!(shown, [(0, "100.0", "≤ 1: 4"), (10, "0.0", "≤ 2.5: 0"), (20, "50.0", "≤ +Inf: 2")]);
-        assert_eq!((bars.width, &*bars.summary), (30, "6 samples, sum 7.5"));
+        assert_eq!((bars.width, bars.pixels, &*bars.summary), (30, 96, "6 samples, sum 7.5"));
         assert!(of(&ValueView::Plain(1.0)).is_none());
     }
 }

@@ -95,6 +95,8 @@ fn failed_groups_and_counts() {
     assert_eq!(html.matches("Last push failed").count(), 1);
     assert!(html.contains("2 groups") && html.contains("with 3 series"), "{html}");
     assert!(html.contains(">never<"), "{html}");
+    // Nobody scraped, which would have told telemetry too.
+    assert!(html.contains("<td class=\"nowrap\">groups</td><td class=\"number\">2</td>"), "{html}");
     let site = site_of(&[bad], Paths::default());
     assert!(group_of(&site, &GroupingKey::new("bad", [])).contains("The last push failed!"));
 }
