@@ -9,6 +9,20 @@ const ABOUT: &str = "Floodway, a push gateway for Prometheus";
 const ABOUT_SWITCHES: &str =
     "A flag without a value also has a form that turns it off, such as --no-web.enable-lifecycle.";
 
+/// What the program does besides serving: its first words, and what it is for.
+const COMMANDS: [(&str, &str); 4] = [
+    ("import FILE", "Take over a data file of the Pushgateway without serving; the old one is kept beside."),
+    (
+        "export [--format=text|protobuf] DIRECTORY",
+        "Write the groups that --persistence.file keeps to standard output.",
+    ),
+    (
+        "healthcheck [URL]",
+        "Ask a gateway whether it is healthy; by default the one on port 9091 of this machine.",
+    ),
+    ("plugin COMMAND", "Check, test, try out, list, show or begin plugins; without a command, say how."),
+];
+
 /// Columns of the help text, which is what the reference uses away from a terminal.
 const WIDTH: usize = 80;
 
@@ -33,8 +47,8 @@ fn listed() -> impl Iterator<Item = &'static Flag> {
 
 fn usage(program: &str) -> String {
     let mut out = format!("usage: {program} [<flags>]\n\n{ABOUT}\n\nFlags:\n");
-    push_rows(&mut out, listed());
-    out.push_str(&format!("\n{}\n\n", wrapped(ABOUT_SWITCHES, WIDTH).join("\n")));
+    push_flags(&mut out, listed());
+    push_end(&mut out);
     out
 }
 
@@ -42,10 +56,17 @@ fn long_usage(program: &str) -> String {
     let mut out = format!("usage: {program} [<flags>]\n\n{ABOUT}\n");
     for section in Section::ALL {
         out.push_str(&format!("\n{}:\n", section.title()));
-        push_rows(&mut out, FLAGS.iter().filter(|flag| flag.section == section));
+        push_flags(&mut out, FLAGS.iter().filter(|flag| flag.section == section));
     }
-    out.push_str(&format!("\n{}\n\n", wrapped(ABOUT_SWITCHES, WIDTH).join("\n")));
+    push_end(&mut out);
     out
+}
+
+/// What follows the flags.
+fn push_end(out: &mut String) {
+    out.push_str(&format!("\n{}\n\nCommands:\n", wrapped(ABOUT_SWITCHES, WIDTH).join("\n")));
+    push_rows(out, COMMANDS.map(|(command, help)| (command.to_owned(), help)).into());
+    out.push('\n');
 }
 
 /// The flag with its dashes and default: `--log.level=info`, `--web.enable-lifecycle`.
@@ -60,13 +81,16 @@ fn signature(flag: &Flag) -> String {
     }
 }
 
-fn push_rows(out: &mut String, flags: impl Iterator<Item = &'static Flag>) {
-    let rows: Vec<(String, &str)> = flags
-        .map(|flag| {
-            let short = flag.short.map_or("    ".to_owned(), |short| format!("-{short}, "));
-            (short + &signature(flag), flag.help)
-        })
-        .collect();
+fn push_flags(out: &mut String, flags: impl Iterator<Item = &'static Flag>) {
+    let row = |flag: &'static Flag| {
+        let short = flag.short.map_or("    ".to_owned(), |short| format!("-{short}, "));
+        (short + &signature(flag), flag.help)
+    };
+    push_rows(out, flags.map(row).collect());
+}
+
+/// Two columns.
+fn push_rows(out: &mut String, rows: Vec<(String, &str)>) {
     let column = rows
         .iter()
         .map(|row| row.0.len())
@@ -140,12 +164,17 @@ fn man_page(program: &str) -> String {
             out.push_str(&format!(".TP\n\\fB{short}{}\\fR\n{}\n", plain(&signature(flag)), plain(flag.help)));
         }
     }
+    out.push_str(".SH COMMANDS\n");
+    for (command, help) in COMMANDS {
+        out.push_str(&format!(".TP\n\\fB{name} {}\\fR\n{}\n", plain(command), plain(help)));
+    }
     out
 }
 
-/// Every way to spell a listed flag.
+/// Every way to spell a listed flag, after the first words of the commands.
 fn spellings() -> Vec<String> {
-    let mut spellings = Vec::new();
+    let first = |(command, _): &(&str, &str)| command.split(' ').next().unwrap_or_default().to_owned();
+    let mut spellings: Vec<String> = COMMANDS.iter().map(first).collect();
     for flag in listed() {
         spellings.push(format!("--{}", flag.name));
         if flag.is_switch() {
@@ -226,6 +255,10 @@ mod tests {
         for flag in FLAGS {
             assert!(long_usage("floodway").contains(&signature(flag)), "{}", flag.name);
             assert!(man_page("floodway").contains(&flag.name.replace('-', "\\-")), "{}", flag.name);
+        }
+        for (command, _) in COMMANDS {
+            assert!(usage("floodway").contains(&format!("\n  {command}")), "{command}");
+            assert!(man_page("floodway").contains(&format!("floodway {}", command.replace('-', "\\-"))));
         }
         assert!(man_page("floodway").starts_with(".TH floodway 1"));
         assert!(bash_completion("a-b").contains("complete -o default -F _a_b_flags a-b"));
