@@ -94,7 +94,7 @@ async function five() {
     await push(gateway, "/job/nightly-backup/instance/db1", "# TYPE backup_seconds gauge\nbackup_seconds 81.2\nbackup_bytes 9.1e+09\n");
     await push(gateway, "/job/nightly-backup/instance/db2", "# TYPE backup_seconds gauge\nbackup_seconds 77\nbackup_bytes 8.4e+09\n");
     await push(gateway, "/job/warehouse-load", EVERY_TYPE);
-    await push(gateway, "/job/certificates/host/www1/renewer/acme", "certificate_not_after_seconds 1.79e+09\n");
+    await push(gateway, "/job/certificates/host/www1/renewer/acme?lifetime=90m", "certificate_not_after_seconds 1.79e+09\n");
     await push(gateway, "/job/report", "report_rows 12\n");
     await push(gateway, "/job/report", "report_rows twelve\n"); // Malformed: in the journal, not held against the group.
     await push(gateway, "/job/report", "report_rows 12 1000\n");
@@ -109,6 +109,7 @@ async function five() {
         (which) => getComputedStyle(document.querySelector(which)).backgroundColor));
     check("five: and has another ground", grounds[0] !== grounds[1], grounds.join(" "));
     check("five: why it failed", (await text(page)).includes("expected float as value"));
+    check("five: when a group ends", /in 1h 29m/.test(await text(page)) || /in 1h 30m/.test(await text(page)));
     check("five: push rate", /[\d.]+ pushes a second/.test(await text(page)));
     check("five: nearness of the limit", (await page.locator("tr", { hasText: /^groups/ }).locator("meter").getAttribute("value")) === "0.833");
     await sound(page, "five");
