@@ -4,6 +4,7 @@
 //! no threads; `http` sees only this.
 
 mod lifetimes;
+mod merging;
 mod plugins;
 mod reading;
 
@@ -16,6 +17,7 @@ use crate::clock::{Clock, Now, UnixNanos};
 use crate::housekeeper::Housekeeper;
 use crate::lifetimes::Lifetimes;
 use crate::limits;
+use crate::merging::Merging;
 use crate::model::{GroupingKey, Lifetime, NameRules, PushOptions, Reason, Refusal, RequestFacts};
 use crate::parse::{self, BodyFormat};
 use crate::plugin::Plugins;
@@ -35,6 +37,7 @@ pub use crate::render::slices::Slices;
 pub use crate::sink::durable::{Options as Persistence, Promise};
 pub use crate::sink::start::StartError as PersistenceError;
 pub use crate::store::Mode;
+pub use crate::store::keys::KeyLimits;
 pub use crate::store::listing::{Listing, Query, Search, Sort};
 pub use crate::store::usage::StoreLimits;
 pub use crate::store::view::{FamilyView, GroupView, SeriesView, ValueView};
@@ -54,6 +57,8 @@ pub struct Settings {
     pub limits: StoreLimits,
     /// `--limit.exposition-cache`, in bytes.
     pub exposition_cache_bytes: usize,
+    /// `--merge.keys` and `--merge.keys-for`.
+    pub keys: KeyLimits,
 }
 
 /// How one push is to be taken.
@@ -90,6 +95,7 @@ impl Default for Settings {
             offers_openmetrics: false,
             limits: StoreLimits::default(),
             exposition_cache_bytes: limits::EXPOSITION_CACHE_BYTES_MAX,
+            keys: KeyLimits::default(),
         }
     }
 }
@@ -104,6 +110,8 @@ pub struct Gateway {
     durable: Option<Arc<Durable>>,
     /// Who says for how long groups live, besides pushes and plugins.
     lifetimes: Option<Arc<Lifetimes>>,
+    /// Who says how pushes are merged, besides pushes themselves.
+    merging: Option<Arc<Merging>>,
     housekeeper: Housekeeper,
 }
 
@@ -184,6 +192,7 @@ impl Gateway {
             plugins: None,
             durable,
             lifetimes: None,
+            merging: None,
             housekeeper,
         })
     }
@@ -258,12 +267,10 @@ impl Gateway {
         body: &Bytes,
         now: Now,
     ) -> Result<(), Refusal> {
-        let Manner { mode, options } = manner.into();
-        if self.plugins.is_some() {
-            let method = if mode == Mode::ReplaceGroup { "PUT" } else { "POST" };
-            let content_type = content_type.map(|value| String::from_utf8_lossy(value).into_owned());
-            let facts = RequestFacts { method, content_type, ..RequestFacts::default() };
-            return self.push_with(Manner { mode, options }, key, facts, body, now).map(|_| ());
+        let manner = manner.into();
+        let Manner { mode, options } = manner;
+        if self.plugins.is_some() || self.may_merge(&options) {
+            return self.push_telling(manner, key, content_type, body, now).map(|_| ());
         }
         self.check_durable().inspect_err(|refusal| self.telemetry.count_refusal(refusal.reason))?;
         let stamp = Stamp { at: now.wall, life: self.life(key, options.lifetime, None, now) };
@@ -273,6 +280,38 @@ impl Gateway {
                 self.store.push(mode, key, families, body.map(|body| &body[..]), stamp)
             }),
         };
+        self.after(result)
+    }
+
+    /// As [`push`](Gateway::push), and tells what became of it besides.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn push_telling(
+        &self,
+        manner: impl Into<Manner>,
+        key: &GroupingKey,
+        content_type: Option<&[u8]>,
+        body: &Bytes,
+        now: Now,
+    ) -> Result<Passed, Refusal> {
+        let manner = manner.into();
+        if self.plugins.is_some() {
+            let method = if manner.mode == Mode::ReplaceGroup { "PUT" } else { "POST" };
+            let content_type = content_type.map(|value| String::from_utf8_lossy(value).into_owned());
+            let facts = RequestFacts { method, content_type, ..RequestFacts::default() };
+            return self.push_with(manner, key, facts, body, now);
+        }
+        if self.may_merge(&manner.options) {
+            return self.push_merging(manner, key, content_type, body, now);
+        }
+        let passed = Passed { stored: true, ..Passed::default() };
+        self.push(manner, key, content_type, body, now).map(|()| passed)
+    }
+
+    /// What the pusher is told of the `result` of a push, with everything that a refusal entails.
+    fn after<T: Default>(&self, result: Result<T, Refusal>) -> Result<T, Refusal> {
         if let Err(refusal) = &result {
             self.telemetry.count_refusal(refusal.reason);
             if let Some(durable) = &self.durable {
@@ -280,10 +319,25 @@ impl Gateway {
                 durable.nudge();
             }
             if refusal.reason == Reason::Inconsistent && !self.settings.check_consistency {
-                return Ok(());
+                return Ok(T::default());
             }
         }
         result
+    }
+
+    /// Reads the rules for lifetimes and those for merging anew. Returns what is wrong with them; where
+    /// something is, the old ones stay in force.
+    pub fn reload_rules(&self) -> Vec<String> {
+        let lifetimes = self.lifetimes.as_ref().and_then(|lifetimes| lifetimes.reload().err());
+        let merging = self.merging.as_ref().and_then(|merging| merging.reload().err());
+        lifetimes.into_iter().chain(merging).collect()
+    }
+
+    /// Reads those anew whose file has changed; false if there are none to look at.
+    pub fn refresh_rules(&self) -> bool {
+        self.lifetimes.iter().for_each(|lifetimes| lifetimes.refresh());
+        self.merging.iter().for_each(|merging| merging.refresh());
+        self.lifetimes.is_some() || self.merging.is_some()
     }
 
     /// Removes one group; true if it was there. Asks no plugin. To be made

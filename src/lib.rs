@@ -7,6 +7,7 @@
 pub mod build_info;
 pub mod clock;
 pub mod limits;
+pub mod reloading;
 
 pub mod format;
 pub mod matching;
@@ -17,6 +18,7 @@ pub mod gateway;
 pub mod housekeeper;
 pub mod http;
 pub mod lifetimes;
+pub mod merging;
 pub mod parse;
 #[cfg(feature = "plugins")]
 pub mod plugin;

@@ -67,6 +67,9 @@ pub const PUSH_SERIES_MAX: usize = 1_000_000;
 /// shape looks for each of them.
 pub const GROUPING_NAME_SETS_MAX: usize = 1024;
 
+/// Most keys of merged pushes that a group can be told to remember: each push looks through them.
+pub const MERGE_KEYS_MAX: usize = 65_536;
+
 /// Longest wait for a whole request head, from its first byte.
 pub const HEAD_DEADLINE: Duration = Duration::from_secs(10);
 

@@ -8,13 +8,14 @@ use std::sync::Arc;
 use floodway::build_info;
 use floodway::clock::Now;
 use floodway::config::{self, Config, LogFormat, LogLevel, SyncMode};
-use floodway::gateway::{Gateway, OpenError, Persistence, Promise, Settings, StoreLimits};
+use floodway::gateway::{Gateway, KeyLimits, OpenError, Persistence, Promise, Settings, StoreLimits};
 use floodway::healthcheck;
 use floodway::http::address::Addresses;
 use floodway::http::config::HttpConfig;
 use floodway::http::descriptors;
 use floodway::http::route::Routes;
 use floodway::lifetimes::Lifetimes;
+use floodway::merging::Merging;
 use floodway::model::{Limit, NameRules, PushLimits};
 use floodway::plugin::{self, Plugins};
 use floodway::server::{self, Listen, ServerConfig};
@@ -115,6 +116,10 @@ fn serve(config: Config) -> bool {
         offers_openmetrics: config.offers_openmetrics,
         limits: store_limits(&config.limits),
         exposition_cache_bytes: config.limits.exposition_cache,
+        keys: KeyLimits {
+            count: config.merging.keys,
+            nanos: u64::try_from(config.merging.keys_for.as_nanos()).unwrap_or(u64::MAX),
+        },
     };
     let connections_max = ceiling(config.limits.connections).min(descriptors::for_connections());
     let telemetry = Arc::new(Telemetry::new(config.workers));
@@ -141,6 +146,13 @@ fn serve(config: Config) -> bool {
             return false;
         }
     };
+    let merging = match config.merging.config.as_deref().map(|path| Merging::load(Some(path))).transpose() {
+        Ok(merging) => merging,
+        Err(err) => {
+            error!(err, "could not load the rules for merging");
+            return false;
+        }
+    };
     let persistence = config.persistence.as_ref().map(persistence);
     match Gateway::open(settings, telemetry, persistence.as_ref()) {
         Ok(gateway) => {
@@ -148,8 +160,12 @@ fn serve(config: Config) -> bool {
                 Some(plugins) => gateway.with_plugins(plugins),
                 None => gateway,
             };
-            let gateway = Arc::new(match lifetimes {
+            let gateway = match lifetimes {
                 Some(lifetimes) => gateway.with_lifetimes(Arc::new(lifetimes)),
+                None => gateway,
+            };
+            let gateway = Arc::new(match merging {
+                Some(merging) => gateway.with_merging(Arc::new(merging)),
                 None => gateway,
             });
             let served = server::run(server_config(config, connections_max), gateway.clone()).is_ok();

@@ -119,19 +119,19 @@ fn load_and_serve(config: ServerConfig, gateway: Arc<Gateway>) -> Result<(), Ser
     };
     reloading.keep_house().map_err(ServerError::Worker)?;
     let mut server = Server::bind(&config.listen, config.workers)?;
-    if reloading.refresh_lifetimes() {
+    if reloading.refresh_rules() {
         let refreshing = reloading.clone();
         server = server.on_refresh(Arc::new(move || {
-            refreshing.refresh_lifetimes();
+            refreshing.refresh_rules();
         }));
     }
     server.on_hangup(Arc::new(move || reload(&reloading))).serve_with(&http, web, Arc::new(frontend))
 }
 
-/// Reads the rules for lifetimes again, and plugins, on a thread of its own: a stop must not wait for it.
+/// Reads the rules for lifetimes and merging again, and plugins, on a thread of its own: a stop must not wait for it.
 fn reload(gateway: &Arc<Gateway>) {
     // What is wrong is logged where it is found, and changes nothing.
-    let _ = gateway.reload_lifetimes();
+    let _ = gateway.reload_rules();
     if !gateway.has_plugins() {
         return;
     }

@@ -195,6 +195,11 @@ pub fn unzigzag(number: u64) -> i64 {
     (number >> 1) as i64 ^ -((number & 1) as i64)
 }
 
+/// The other way round.
+pub fn zigzag(number: i64) -> u64 {
+    (number << 1 ^ number >> 63) as u64
+}
+
 /// Wire types, as tags hold them.
 const VARINT: u32 = 0;
 const FIXED64: u32 = 1;
@@ -324,7 +329,7 @@ mod tests {
 
         #[test]
         fn zigzag_is_undone(number: i64) {
-            prop_assert_eq!(unzigzag((number << 1 ^ number >> 63) as u64), number);
+            prop_assert_eq!(unzigzag(zigzag(number)), number);
         }
     }
 }

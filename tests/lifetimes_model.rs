@@ -231,7 +231,8 @@ fn run(seed: u64, plugins: bool) {
     for step in 0..400 {
         let number = roll(KEYS.len() as u64) as usize;
         let asked = [None, None, None, Some(0), Some(700), Some(1500), Some(9000)][roll(7) as usize];
-        let options = PushOptions { lifetime: asked.map(|millis| Lifetime::from_millis(millis).unwrap()) };
+        let lifetime = asked.map(|millis| Lifetime::from_millis(millis).unwrap());
+        let options = PushOptions { lifetime, ..PushOptions::default() };
         let asked = asked.map(|millis| millis * 1_000_000);
         let what = roll(20);
         let said = format!("seed {seed} step {step}: {what} on {:?} asks {asked:?}", KEYS[number]);

@@ -6,7 +6,8 @@
 
 use super::duration::GoDuration;
 use super::url;
-use super::{Lifetimes, Limits, Plugins};
+use super::{Lifetimes, Limits, Merging, Plugins};
+use crate::limits;
 use crate::model::Lifetime;
 
 /// One command line flag.
@@ -48,17 +49,19 @@ pub enum Section {
     Push,
     Plugins,
     Lifetimes,
+    Merging,
     Log,
     Limits,
 }
 
 impl Section {
-    pub const ALL: [Section; 8] = [
+    pub const ALL: [Section; 9] = [
         Section::General,
         Section::Web,
         Section::Push,
         Section::Plugins,
         Section::Lifetimes,
+        Section::Merging,
         Section::Persistence,
         Section::Log,
         Section::Limits,
@@ -72,6 +75,7 @@ impl Section {
             Section::Push => "Pushes",
             Section::Plugins => "Plugins",
             Section::Lifetimes => "Lifetimes",
+            Section::Merging => "Merging",
             Section::Log => "Logging",
             Section::Limits => "Limits",
         }
@@ -166,6 +170,7 @@ pub struct Draft {
     pub limits: Limits,
     pub plugins: Plugins,
     pub lifetimes: Lifetimes,
+    pub merging: Merging,
 }
 
 const fn action(name: &'static str, action: Action, help: &'static str) -> Flag {
@@ -425,6 +430,37 @@ pub static FLAGS: &[Flag] = &[
             Ok(())
         },
         show: |draft| draft.lifetimes.config.iter().map(|path| path.display().to_string()).collect()),
+    setting!("merge.config", Merging, Text, "",
+        "File with rules that say which pushed families are merged with the stored ones and how: replace, sum, min, max, last or first.",
+        set: |draft, value| {
+            draft.merging.config = (!value.is_empty()).then(|| value.into());
+            Ok(())
+        },
+        show: |draft| draft.merging.config.iter().map(|path| path.display().to_string()).collect()),
+    setting!("merge.keys", Merging, Word, "1024",
+        "How many keys of merged pushes (Idempotency-Key) a group remembers, so that a repeated push is not merged again.",
+        set: |draft, value| {
+            let count: usize = value.parse().map_err(|_| format!("--merge.keys must be a whole number, got {value}"))?;
+            if !(1..=limits::MERGE_KEYS_MAX).contains(&count) {
+                return Err(format!("--merge.keys must be from 1 to {}, got {value}", limits::MERGE_KEYS_MAX));
+            }
+            draft.merging.keys = count;
+            Ok(())
+        },
+        show: |draft| draft.merging.keys.to_string()),
+    setting!("merge.keys-for", Merging, Word, "1h",
+    "For how long it remembers them.",
+    set: |draft, value| {
+        let nanos = GoDuration::parse(value)?.0;
+        if nanos <= 0 {
+            return Err(format!("--merge.keys-for must be longer than zero, got {value}"));
+        }
+        draft.merging.keys_for = std::time::Duration::from_nanos(nanos.unsigned_abs());
+        Ok(())
+    },
+    show: |draft| {
+        GoDuration(i64::try_from(draft.merging.keys_for.as_nanos()).unwrap_or(i64::MAX)).to_string()
+    }),
     switch!(
         "push.lenient",
         Push,

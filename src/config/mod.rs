@@ -49,6 +49,7 @@ pub struct Config {
     pub limits: Limits,
     pub plugins: Plugins,
     pub lifetimes: Lifetimes,
+    pub merging: Merging,
     /// The file that configures TLS and who may ask.
     pub web_config: Option<PathBuf>,
     /// Where groups are kept across restarts, if anywhere.
@@ -83,6 +84,17 @@ pub struct Lifetimes {
     pub default: Lifetime,
     /// The file with rules, if there is one.
     pub config: Option<PathBuf>,
+}
+
+/// How pushes are merged with what is stored.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Merging {
+    /// The file with rules, if there is one.
+    pub config: Option<PathBuf>,
+    /// How many keys of pushes a group remembers.
+    pub keys: usize,
+    /// For how long.
+    pub keys_for: Duration,
 }
 
 /// Where and how groups are kept across restarts.
@@ -282,6 +294,7 @@ impl Config {
             limits: draft.limits,
             plugins: draft.plugins,
             lifetimes: draft.lifetimes,
+            merging: draft.merging,
             web_config: (!draft.config_file.is_empty()).then(|| draft.config_file.into()),
             persistence: (!draft.persistence_file.is_empty()).then(|| Persistence {
                 path: draft.persistence_file.into(),

@@ -43,20 +43,6 @@ impl Gateway {
         self.housekeeper.tend();
     }
 
-    /// Reads the rules for lifetimes anew.
-    ///
-    /// # Errors
-    ///
-    /// What is wrong with them; the old ones stay in force.
-    pub fn reload_lifetimes(&self) -> Result<(), String> {
-        self.lifetimes.as_ref().map_or(Ok(()), |lifetimes| lifetimes.reload())
-    }
-
-    /// Reads them anew if their file has changed; false if there are none to look at.
-    pub fn refresh_lifetimes(&self) -> bool {
-        self.lifetimes.as_ref().inspect(|lifetimes| lifetimes.refresh()).is_some()
-    }
-
     /// The life that a push at `now` gives the group `key`.
     pub(super) fn life(
         &self,

@@ -11,6 +11,7 @@ use crate::parse::{self, BodyFormat};
 use crate::plugin::{self, Passed, Plugins, Problem, StoreFacts};
 use crate::store::jobs::Around;
 use crate::store::life::Stamp;
+use crate::store::merge::Merged;
 
 use super::{Gateway, Manner};
 
@@ -95,13 +96,13 @@ impl Gateway {
         let Manner { mode, options } = manner.into();
         let Some(plugins) = &self.plugins else {
             let content_type = facts.content_type.as_deref().map(str::as_bytes);
-            return self
-                .push(Manner { mode, options }, key, content_type, body, now)
-                .map(|()| Passed { stored: true, ..Passed::default() });
+            return self.push_telling(Manner { mode, options }, key, content_type, body, now);
         };
         self.check_durable().inspect_err(|refusal| self.telemetry.count_refusal(refusal.reason))?;
         let format = parse::format_of(facts.content_type.as_deref().map(str::as_bytes));
+        let replayed = Cell::new(false);
         if format == BodyFormat::Text
+            && !self.may_merge(&options)
             && let Some(chain) = plugins.chain(key)
             && let stamp = (Stamp { at: now.wall, life: self.life(key, options.lifetime, None, now) })
             && self.store.push_known_from(chain, mode, key, body, stamp)
@@ -123,6 +124,7 @@ impl Gateway {
             now,
             parse: |key: &GroupingKey, is_loose: bool, load: plugin::Load<'_>| {
                 if format == BodyFormat::Text
+                    && !self.may_merge(&options)
                     && let Some((found, values)) = self.store.recognise(mode, key, body)
                 {
                     load(plugin::Read::Known { template: found.template(), values: &values });
@@ -155,7 +157,12 @@ impl Gateway {
                     ttl: Option<Lifetime>| {
                 grants.check(Action::Push, key)?;
                 let stamp = Stamp { at: now.wall, life: self.life(key, options.lifetime, ttl, now) };
-                let stored = self.store.push_cut(mode, key, families, stamp, cut);
+                let stored = if self.may_merge(&options) {
+                    let merged = self.merge(Manner { mode, options }, key, families, stamp, cut);
+                    merged.map(|merged| replayed.set(merged == Merged::Replayed))
+                } else {
+                    self.store.push_cut(mode, key, families, stamp, cut)
+                };
                 match stored {
                     Err(refusal)
                         if refusal.reason == Reason::Inconsistent && !self.settings.check_consistency =>
@@ -174,17 +181,7 @@ impl Gateway {
             },
             mark_failed: |key: &GroupingKey| self.store.stamp_failure_if_there(key, now.wall),
         });
-        if let Err(refusal) = &result {
-            self.telemetry.count_refusal(refusal.reason);
-            if let Some(durable) = &self.durable {
-                // The group's failure time may have been set.
-                durable.nudge();
-            }
-            if refusal.reason == Reason::Inconsistent && !self.settings.check_consistency {
-                return Ok(Passed::default());
-            }
-        }
-        result
+        self.after(result).map(|passed| Passed { replayed: replayed.get(), ..passed })
     }
 
     /// Removes one group unless a plugin refuses that.

@@ -280,6 +280,7 @@ impl<'h> Head<'h> {
                         Expect::Unknown
                     };
                 }
+                7 if is("push-id") => self.has_push_options = true,
                 10 if is("connection") => {
                     for token in value.split(|byte| *byte == b',') {
                         let token = token.trim_ascii();
@@ -287,6 +288,7 @@ impl<'h> Head<'h> {
                         wants_keep_alive |= token.eq_ignore_ascii_case(b"keep-alive");
                     }
                 }
+                10 if is("push-merge") => self.has_push_options = true,
                 12 if is("content-type") => {
                     self.content_type.get_or_insert(value);
                 }
@@ -297,6 +299,7 @@ impl<'h> Head<'h> {
                         return Err(HeadError::BAD_REQUEST);
                     }
                 }
+                15 if is("idempotency-key") => self.has_push_options = true,
                 16 if is("content-encoding") => {
                     self.content_encoding.get_or_insert(value);
                 }

@@ -7,9 +7,7 @@ use serde::Deserialize;
 
 use crate::matching::selector::Selector;
 use crate::model::{AtEnd, Lifetime};
-
-/// Most rules in a file: each push of a group that none matches is held against all of them.
-const RULES_MAX: usize = 1000;
+use crate::reloading;
 
 /// One rule.
 #[derive(Clone, Debug)]
@@ -21,13 +19,6 @@ pub struct Rule {
     pub action: AtEnd,
     /// Most that pushes and plugins may ask for.
     pub max: Lifetime,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct File {
-    #[serde(default)]
-    rules: Vec<Entry>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -46,16 +37,7 @@ struct Entry {
 ///
 /// The first fault found.
 pub fn parse(text: &str) -> Result<Vec<Rule>, String> {
-    // A file of comments alone is no rules.
-    let file: Option<File> =
-        serde_saphyr::from_str(text).map_err(|error| error.to_string().trim().to_owned())?;
-    let entries = file.unwrap_or_default().rules;
-    if entries.len() > RULES_MAX {
-        return Err(format!("{} rules, at most {RULES_MAX} are allowed", entries.len()));
-    }
-    let number =
-        |(at, entry): (usize, Entry)| rule(entry).map_err(|fault| format!("rule {}: {fault}", at + 1));
-    entries.into_iter().enumerate().map(number).collect()
+    reloading::parse(text, rule)
 }
 
 fn rule(entry: Entry) -> Result<Rule, String> {

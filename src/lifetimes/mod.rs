@@ -1,20 +1,13 @@
 //! Who decides how long a group lives: the most specific of plugin, push, rule and default.
-//!
-//! Rules are read again on SIGHUP, on `/-/reload` and when their file changes; a bad new file leaves the
-//! old rules. They are asked at each push, so a change is felt from the next push of a group on.
-//!
-//! Workers look at one number per push, and take a lock only to fetch rules that are new to them.
 
 pub mod file;
 
 use std::cell::RefCell;
-use std::fs;
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::path::Path;
+use std::sync::Arc;
 
 use crate::model::{GroupingKey, Lifetime, Term};
+use crate::reloading::{Asked, Kind, Reloading};
 use file::Rule;
 
 /// See the module.
@@ -22,23 +15,11 @@ use file::Rule;
 pub struct Lifetimes {
     /// Where nothing else is said.
     default: Lifetime,
-    path: Option<PathBuf>,
-    /// What the file looked like when it was read last.
-    seen: Mutex<Option<Seen>>,
-    /// The number of the rules in force: unique in the process, raised with each reading.
-    number: AtomicU64,
-    rules: Mutex<Arc<[Rule]>>,
+    rules: Reloading<Rule>,
 }
 
-/// What tells one content of a file from another: device, inode, size and time of change.
-type Seen = (u64, u64, u64, i64, i64);
-
-/// Counts readings of all rules in the process.
-static READINGS: AtomicU64 = AtomicU64::new(1);
-
 thread_local! {
-    /// The rules that this thread asked last, with their number.
-    static ASKED: RefCell<(u64, Arc<[Rule]>)> = RefCell::new((0, Arc::new([])));
+    static ASKED: Asked<Rule> = RefCell::new((0, Arc::new([])));
 }
 
 impl Lifetimes {
@@ -48,11 +29,8 @@ impl Lifetimes {
     ///
     /// It cannot be read, or it is no such file.
     pub fn load(default: Lifetime, path: Option<&Path>) -> Result<Lifetimes, String> {
-        let seen = path.and_then(look);
-        let rules = path.map_or(Ok(Vec::new()), read)?.into();
-        let number = AtomicU64::new(READINGS.fetch_add(1, Ordering::Relaxed));
-        let path = path.map(Path::to_owned);
-        Ok(Lifetimes { default, path, seen: Mutex::new(seen), number, rules: Mutex::new(rules) })
+        let kind = Kind { what: "lifetimes", parse: file::parse, asked: &ASKED };
+        Ok(Lifetimes { default, rules: Reloading::load(kind, path)? })
     }
 
     /// Reads the rules again. What is wrong is logged.
@@ -61,25 +39,12 @@ impl Lifetimes {
     ///
     /// As [`load`](Lifetimes::load); the old rules stay in force.
     pub fn reload(&self) -> Result<(), String> {
-        let Some(path) = &self.path else { return Ok(()) };
-        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        *seen = look(path);
-        let file = path.display();
-        let read = read(path)
-            .inspect_err(|err| tracing::error!(%file, err, "lifetimes not reloaded; the old rules stay"))?;
-        tracing::info!(%file, rules = read.len(), "lifetimes reloaded");
-        *self.rules.lock().unwrap_or_else(PoisonError::into_inner) = read.into();
-        self.number.store(READINGS.fetch_add(1, Ordering::Relaxed), Ordering::Release);
-        Ok(())
+        self.rules.reload()
     }
 
     /// Reads the rules again if their file has changed.
     pub fn refresh(&self) {
-        let Some(path) = &self.path else { return };
-        if look(path) != *self.seen.lock().unwrap_or_else(PoisonError::into_inner) {
-            // What is wrong has been logged.
-            let _ = self.reload();
-        }
+        self.rules.refresh();
     }
 
     /// What holds for the group `key` from a push on, for which the push itself and plugins may have
@@ -92,7 +57,7 @@ impl Lifetimes {
     ) -> Option<Term> {
         let asked = by_plugin.or(by_push);
         let default = Some(self.default).filter(|default| !default.is_for_ever());
-        self.with_rules(|rules| {
+        self.rules.with(|rules| {
             let rule = rules.iter().find(|rule| rule.selector.matches(key));
             let Some(rule) = rule else {
                 return asked.or(default).map(|lifetime| Term { lifetime, ..Term::default() });
@@ -104,37 +69,18 @@ impl Lifetimes {
             lifetime.map(|lifetime| Term { lifetime, action: rule.action })
         })
     }
-
-    fn with_rules<R>(&self, ask: impl FnOnce(&[Rule]) -> R) -> R {
-        let number = self.number.load(Ordering::Acquire);
-        ASKED.with_borrow_mut(|asked| {
-            if asked.0 != number {
-                *asked = (number, self.rules.lock().unwrap_or_else(PoisonError::into_inner).clone());
-            }
-            ask(&asked.1)
-        })
-    }
-}
-
-fn read(path: &Path) -> Result<Vec<Rule>, String> {
-    let shown = path.display();
-    let text = fs::read_to_string(path).map_err(|error| format!("cannot read {shown}: {error}"))?;
-    file::parse(&text).map_err(|fault| format!("{shown}: {fault}"))
-}
-
-fn look(path: &Path) -> Option<Seen> {
-    let seen = fs::metadata(path).ok()?;
-    Some((seen.dev(), seen.ino(), seen.size(), seen.ctime(), seen.ctime_nsec()))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
     use crate::model::AtEnd;
 
     fn lifetimes(default: &str, rules: &str) -> Lifetimes {
         let lifetimes = Lifetimes::load(Lifetime::parse(default).unwrap(), None).unwrap();
-        *lifetimes.rules.lock().unwrap() = file::parse(rules).unwrap().into();
+        lifetimes.rules.put_in_force(file::parse(rules).unwrap());
         lifetimes
     }
 

@@ -4,6 +4,9 @@
 //! message costs no more than its own bytes. An offset of a billion buckets is one number.
 
 mod bounds;
+mod merge;
+
+pub use merge::Misfit;
 
 use super::Number;
 use crate::format::float::write_float_json;

@@ -33,6 +33,12 @@ pub enum Reason {
     Overloaded,
     /// Groups are kept on the disk, and the disk fails.
     NotDurable,
+    /// The push cannot be merged with what is stored.
+    Unmergeable,
+    /// It would replace what is to be merged.
+    Merged,
+    /// Its key was used for a push with another body.
+    KeyReused,
 }
 
 impl Reason {
@@ -49,13 +55,16 @@ impl Reason {
             Reason::Plugin { .. } => "plugin",
             Reason::Overloaded => "overloaded",
             Reason::NotDurable => "not_durable",
+            Reason::Unmergeable => "unmergeable",
+            Reason::Merged => "merged",
+            Reason::KeyReused => "key_reused",
         }
     }
 
     /// The status code of the answer (RFC 9110 section 15).
     pub fn status(self) -> u16 {
         match self {
-            Reason::BadKey | Reason::Malformed | Reason::Inconsistent => 400,
+            Reason::BadKey | Reason::Malformed | Reason::Inconsistent | Reason::Unmergeable => 400,
             Reason::Forbidden => 403,
             Reason::TooLarge(_) => 413,
             // Memory is what we have, the rest is what others push.
@@ -65,6 +74,8 @@ impl Reason {
             Reason::Overloaded => 503,
             Reason::Plugin { status, .. } => status,
             Reason::NotDurable => 503,
+            Reason::Merged => 409,
+            Reason::KeyReused => 422,
         }
     }
 

@@ -110,11 +110,15 @@ pub struct Passed {
     pub skipped: Vec<String>,
     /// False if a plugin discarded the push.
     pub stored: bool,
+    /// It had been merged before, and nothing was added, for the header `Push-Replayed`.
+    pub replayed: bool,
 }
 
 impl Passed {
     /// The headers that the answer carries.
     pub fn headers(&self) -> Vec<(&'static str, String)> {
-        self.skipped.iter().map(|plugin| ("X-Push-Skipped", plugin.clone())).collect()
+        let replayed = self.replayed.then(|| ("Push-Replayed", "true".to_owned()));
+        let skipped = self.skipped.iter().map(|plugin| ("X-Push-Skipped", plugin.clone()));
+        skipped.chain(replayed).collect()
     }
 }

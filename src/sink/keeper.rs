@@ -11,7 +11,7 @@
 //! 3. The log is at most about twice as long as what counts in it, and a fixed amount more: each commit
 //!    also writes some groups of the oldest segment anew, until nothing in that counts and it can go.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -27,6 +27,7 @@ use crate::limits;
 use crate::model::GroupingKey;
 use crate::store::Store;
 use crate::store::group::{GroupState, KEEPER, Layout};
+use crate::store::keys::Entry;
 
 /// How keys are hashed: they come from pushers.
 pub type Hashing = rapidhash::quality::RandomState;
@@ -48,6 +49,24 @@ struct Written {
     segment: u64,
     shape_bytes: usize,
     values_bytes: usize,
+    /// Its keys, chunk by chunk.
+    chunks: Vec<WrittenChunk>,
+}
+
+/// A chunk of a group's keys in the log.
+struct WrittenChunk {
+    number: u64,
+    /// To know the chunk again: chunks never change.
+    entries: Arc<[Entry]>,
+    checksum: u32,
+    bytes: usize,
+}
+
+impl Written {
+    fn bytes(&self) -> usize {
+        let chunks: usize = self.chunks.iter().map(|chunk| chunk.bytes).sum();
+        self.shape_bytes + self.values_bytes + chunks
+    }
 }
 
 /// Changed groups as they are now; `None` for those that are gone.
@@ -140,16 +159,27 @@ impl Keeper {
                 segment: shape.segment,
                 shape_bytes: entry_bytes(key_bytes.len(), shape.record.len()),
                 values_bytes: entry_bytes(key_bytes.len(), values.record.len()),
+                chunks: state
+                    .keys
+                    .chunks()
+                    .map(|(number, chunk)| chunk_of(&key_bytes, number, chunk))
+                    .collect(),
             };
-            keeper.live_bytes += entry.shape_bytes + entry.values_bytes;
+            keeper.live_bytes += entry.bytes();
             keeper.homes.entry(entry.segment).or_default().push(key.clone());
             keeper.written.insert(key, entry);
         }
         if let (false, Some(log)) = (outcome.lost.is_empty(), &mut keeper.log) {
-            for (key, digest) in outcome.lost {
-                keeper.batch.add(Kind::Gone, &key, |_| {});
+            let lost: HashSet<&[u8]> = outcome.lost.iter().map(|(key, _)| &key[..]).collect();
+            let is_lost =
+                |kept: &&Vec<u8>| records::read_chunk_key(kept).is_some_and(|(of, _)| lost.contains(of));
+            for chunk in live.keys().filter(is_lost) {
+                keeper.batch.add(Kind::Gone, chunk, |_| {});
+            }
+            for (key, digest) in &outcome.lost {
+                keeper.batch.add(Kind::Gone, key, |_| {});
                 keeper.summary.groups -= 1;
-                keeper.summary.digest = keeper.summary.digest.wrapping_sub(digest);
+                keeper.summary.digest = keeper.summary.digest.wrapping_sub(*digest);
             }
             log.append(&mut keeper.batch, keeper.summary)?;
             log.sync()?;
@@ -318,7 +348,7 @@ impl Keeper {
         let groups = changes.len();
         for (key, state) in changes.drain() {
             match state {
-                Some(state) => self.put(key, &state, sequence, &mut homecoming),
+                Some(state) => self.put(key, &state, sequence, false, &mut homecoming),
                 None => self.remove(&key),
             }
         }
@@ -348,16 +378,18 @@ impl Keeper {
         }
     }
 
-    /// Adds a group to the batch, its shape only if that changed; then its key goes to `homecoming`.
+    /// Adds a group to the batch, its shape only if that changed or all is to be written `anew`; then its key
+    /// goes to `homecoming`.
     fn put(
         &mut self,
         key: Arc<GroupingKey>,
         state: &GroupState,
         sequence: u64,
+        anew: bool,
         homecoming: &mut Vec<Arc<GroupingKey>>,
     ) {
         records::write_key(&mut self.key, &key);
-        let known = self.written.get_mut(&key).filter(|old| old.layout.is_of(state));
+        let known = self.written.get(&key).filter(|old| !anew && old.layout.is_of(state));
         let checksum = known.as_ref().map(|old| old.shape_checksum);
         let (shape_checksum, shape_bytes) = match checksum {
             Some(checksum) => (checksum, 0),
@@ -368,26 +400,48 @@ impl Keeper {
                 (records::checksum_of(record), entry_bytes(self.key.len(), record.len()))
             }
         };
+        // Whoever writes the shape anew writes everything, so that nothing that counts is older than that.
+        let old = checksum.and_then(|_| self.written.get_mut(&key));
+        let chunks = put_chunks(
+            &mut self.batch,
+            &mut self.live_bytes,
+            &self.key,
+            state,
+            old.map(|old| std::mem::take(&mut old.chunks)).unwrap_or_default(),
+        );
+        let checksums = chunks.iter().fold(0u32, |sum, chunk| sum.wrapping_add(chunk.checksum));
         let record = self.batch.add(Kind::Values, &self.key, |out| {
-            records::push_values(out, state, &self.key, sequence, shape_checksum);
+            records::push_values(out, state, &self.key, sequence, shape_checksum, checksums);
         });
         let values_bytes = entry_bytes(self.key.len(), record.len());
         let digest = records::digest(shape_checksum, records::checksum_of(record));
         self.summary.digest = self.summary.digest.wrapping_add(digest);
         self.live_bytes += shape_bytes + values_bytes;
-        if let Some(old) = known {
+        if let Some(old) = checksum.and_then(|_| self.written.get_mut(&key)) {
             self.summary.digest = self.summary.digest.wrapping_sub(old.digest);
             self.live_bytes -= old.values_bytes;
             (old.digest, old.sequence, old.values_bytes) = (digest, sequence, values_bytes);
+            old.chunks = chunks;
             return;
         }
         let layout = Layout::of(state);
-        let entry =
-            Written { layout, shape_checksum, digest, sequence, segment: 0, shape_bytes, values_bytes };
+        let numbers: Vec<u64> = chunks.iter().map(|chunk| chunk.number).collect();
+        let entry = Written {
+            layout,
+            shape_checksum,
+            digest,
+            sequence,
+            segment: 0,
+            shape_bytes,
+            values_bytes,
+            chunks,
+        };
         self.summary.groups += 1;
         if let Some(old) = self.written.insert(key.clone(), entry) {
             self.summary.groups -= 1;
             self.forget(&old);
+            // All others were written over.
+            self.end_chunks(old.chunks.iter().map(|chunk| chunk.number).filter(|old| !numbers.contains(old)));
         }
         homecoming.push(key);
     }
@@ -396,13 +450,21 @@ impl Keeper {
         let Some(old) = self.written.remove(key) else { return };
         records::write_key(&mut self.key, key);
         self.batch.add(Kind::Gone, &self.key, |_| {});
+        self.end_chunks(old.chunks.iter().map(|chunk| chunk.number));
         self.summary.groups -= 1;
         self.forget(&old);
     }
 
+    /// Ends chunks of keys of the group under `key`.
+    fn end_chunks(&mut self, numbers: impl Iterator<Item = u64>) {
+        for number in numbers {
+            self.batch.add(Kind::Gone, &records::chunk_key(&self.key, number), |_| {});
+        }
+    }
+
     fn forget(&mut self, old: &Written) {
         self.summary.digest = self.summary.digest.wrapping_sub(old.digest);
-        self.live_bytes -= old.shape_bytes + old.values_bytes;
+        self.live_bytes -= old.bytes();
     }
 
     /// Adds groups whose records keep the oldest segment from being removed, if the log is too long.
@@ -420,12 +482,7 @@ impl Keeper {
             let Some(old) = self.written.get(&key).filter(|old| old.segment == oldest) else { continue };
             match self.store.state_of(&key) {
                 Some(state) if old.layout.is_of(&state) => {
-                    let sequence = old.sequence;
-                    if let Some(old) = self.written.remove(&key) {
-                        self.summary.groups -= 1;
-                        self.forget(&old);
-                    }
-                    self.put(key, &state, sequence, homecoming);
+                    self.put(key, &state, old.sequence, true, homecoming);
                 }
                 // It is on the feed, and moves with what it has become: not before others that it may
                 // have given a family to, or taken one from.
@@ -446,6 +503,52 @@ impl Keeper {
             log.remove_oldest()?;
         }
         Ok(())
+    }
+}
+
+/// Adds the chunks of keys of a group to the batch, where they are not among the `old` ones that were written
+/// since the group's shape, and ends those of them that are no more.
+fn put_chunks(
+    batch: &mut Batch,
+    live_bytes: &mut usize,
+    key: &[u8],
+    state: &GroupState,
+    old: Vec<WrittenChunk>,
+) -> Vec<WrittenChunk> {
+    let mut chunks = Vec::with_capacity(state.keys.chunks().len());
+    let mut old: BTreeMap<u64, WrittenChunk> = old.into_iter().map(|chunk| (chunk.number, chunk)).collect();
+    for (number, entries) in state.keys.chunks() {
+        let known = old.remove(&number);
+        if let Some(known) = known {
+            if Arc::ptr_eq(&known.entries, entries) {
+                chunks.push(known);
+                continue;
+            }
+            *live_bytes -= known.bytes;
+        }
+        let chunk_key = records::chunk_key(key, number);
+        let record = batch.add(Kind::Values, &chunk_key, |out| records::push_chunk(out, entries, &chunk_key));
+        let checksum = records::checksum_of(record);
+        let bytes = entry_bytes(chunk_key.len(), record.len());
+        *live_bytes += bytes;
+        chunks.push(WrittenChunk { number, entries: entries.clone(), checksum, bytes });
+    }
+    for (number, chunk) in old {
+        *live_bytes -= chunk.bytes;
+        batch.add(Kind::Gone, &records::chunk_key(key, number), |_| {});
+    }
+    chunks
+}
+
+/// A chunk that was restored, as it was written.
+fn chunk_of(key: &[u8], number: u64, entries: &Arc<[Entry]>) -> WrittenChunk {
+    let (chunk_key, mut record) = (records::chunk_key(key, number), Vec::new());
+    records::push_chunk(&mut record, entries, &chunk_key);
+    WrittenChunk {
+        number,
+        entries: entries.clone(),
+        checksum: records::checksum_of(&record),
+        bytes: entry_bytes(chunk_key.len(), record.len()),
     }
 }
 

@@ -23,6 +23,8 @@
 //!                 from version 2: lifetime u64      (milliseconds; 0: for ever)
 //!                                 flags u8          (1: flagged at its end, 2: overdue)
 //!                                 due u64           (nanoseconds of running time)
+//!                 from version 3: chunks varint, number of the first u64
+//!                                 sum of the checksums of their records, wrapping, u32
 //!                 blocks varint, each:
 //!                     pushed at u64
 //!                     values varint, each: u64
@@ -30,27 +32,45 @@
 //!                 checksum u32
 //! ```
 //!
-//! Records of version 2 are written only where lifetimes are used. Running time is
+//! Records of version 2 are written only where lifetimes are used, those of version 3 only where a group
+//! remembers keys of pushes. In these the flag 4 says that nothing was said about the lifetime. Running time is
 //! [`Running`](crate::clock::Running).
+//!
+//! The keys lie in chunks (see [`keys`](crate::store::keys)), each in a record of its own that is written when
+//! it changes. It is kept like the values of a group whose key is that of the group, 0xFE, and the chunk's
+//! number: versions of floodway that know nothing of keys find the version of these records too new for them,
+//! and refuse the log whole.
+//!
+//! ```text
+//! chunk record    version u8 (3)
+//!                 keys varint, each: fingerprints of key and body, 16 bytes each, pushed at u64
+//!                 checksum u32
+//! ```
 //!
 //! The checksum is the CRC-32 of the grouping key and of all bytes of the record before it, so that a
 //! record that ends up under another key is found out too. Families that a later push hid are left out.
 //! Each batch carries a summary of all groups, whose digest is the wrapping sum of [`digest`] over them: with
 //! it, a record that is missing or older than it should be is found out.
 
+use std::sync::Arc;
+
 use crate::clock::{Running, UnixNanos};
 use crate::model::{
     AtEnd, Families, Family, GroupingKey, Label, Lifetime, MetricType, Number, Part, Series, Span, Term,
 };
 use crate::store::group::{Details, GroupState, Held};
+use crate::store::keys::Entry;
 use crate::store::life::Life;
 use crate::store::shape::{FamilyShape, run_labels};
 
 /// The version of records that know nothing of lifetimes.
 pub const VERSION: u8 = 1;
 
-/// The version of those that do, and the newest that is read.
-pub const VERSION_NEWEST: u8 = 2;
+/// The version of those that do.
+const VERSION_LIFETIMES: u8 = 2;
+
+/// The version of records of groups that remember keys, and the newest that is read.
+pub const VERSION_NEWEST: u8 = 3;
 
 /// Between the pieces of a grouping key.
 const SEPARATOR: u8 = 0xff;
@@ -60,6 +80,10 @@ const HAS_UNIT: u8 = 2;
 const FLOAT_COUNTS: u8 = 1;
 const FLAG: u8 = 1;
 const OVERDUE: u8 = 2;
+const NOTHING_SAID: u8 = 4;
+
+/// Between a grouping key and the number of a chunk; occurs in no UTF-8 either.
+const CHUNK_MARK: u8 = 0xfe;
 
 /// Why a record cannot be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -90,6 +114,17 @@ pub fn write_key(bytes: &mut Vec<u8>, key: &GroupingKey) {
             bytes.push(SEPARATOR);
         }
     }
+}
+
+/// What the chunk `number` of the group `key` is kept under.
+pub fn chunk_key(key: &[u8], number: u64) -> Vec<u8> {
+    [key, &[CHUNK_MARK], &number.to_le_bytes()].concat()
+}
+
+/// The key of the group and the number of the chunk that is kept under `bytes`; `None` if that is no chunk.
+pub fn read_chunk_key(bytes: &[u8]) -> Option<(&[u8], u64)> {
+    let (rest, number) = bytes.split_last_chunk()?;
+    Some((rest.strip_suffix(&[CHUNK_MARK])?, u64::from_le_bytes(*number)))
 }
 
 /// The grouping key that `bytes` were made of.
@@ -195,14 +230,35 @@ pub fn push_shape(out: &mut Vec<u8>, state: &GroupState, key: &[u8]) {
 
 /// Appends the values record of `state`, which is kept under `key` and whose shape record ends with
 /// `shape_checksum`. Of two records the one with the higher `sequence` is newer.
-pub fn push_values(out: &mut Vec<u8>, state: &GroupState, key: &[u8], sequence: u64, shape_checksum: u32) {
+/// `chunk_checksums` is the sum of those of the chunks' records.
+pub fn push_values(
+    out: &mut Vec<u8>,
+    state: &GroupState,
+    key: &[u8],
+    sequence: u64,
+    shape_checksum: u32,
+    chunk_checksums: u32,
+) {
     let start = out.len();
-    out.push(if state.life.term().is_some() { VERSION_NEWEST } else { VERSION });
+    let version = match (state.keys.is_empty(), state.life.term()) {
+        (true, None) => VERSION,
+        (true, Some(_)) => VERSION_LIFETIMES,
+        (false, _) => VERSION_NEWEST,
+    };
+    out.push(version);
     out.extend_from_slice(&sequence.to_le_bytes());
     out.extend_from_slice(&shape_checksum.to_le_bytes());
     out.extend_from_slice(&state.push_time.0.to_le_bytes());
     out.extend_from_slice(&state.failure_time.0.to_le_bytes());
-    push_life(out, state.life);
+    if version > VERSION {
+        push_life(out, state.life);
+    }
+    if version == VERSION_NEWEST {
+        push_varint(out, state.keys.chunks().len());
+        let first = state.keys.chunks().next().map_or(0, |(number, _)| number);
+        out.extend_from_slice(&first.to_le_bytes());
+        out.extend_from_slice(&chunk_checksums.to_le_bytes());
+    }
     push_varint(out, state.blocks.len());
     for held in &state.blocks {
         out.extend_from_slice(&held.block.pushed_at.0.to_le_bytes());
@@ -212,8 +268,9 @@ pub fn push_values(out: &mut Vec<u8>, state: &GroupState, key: &[u8], sequence: 
 }
 
 fn push_life(out: &mut Vec<u8>, life: Life) {
-    let Some(term) = life.term() else { return };
-    let flag = if term.action == AtEnd::Flag { FLAG } else { 0 };
+    let said = if life.term().is_some() { 0 } else { NOTHING_SAID };
+    let term = life.term().unwrap_or_default();
+    let flag = said | if term.action == AtEnd::Flag { FLAG } else { 0 };
     out.extend_from_slice(&term.lifetime.millis().to_le_bytes());
     out.push(flag | if life.is_overdue() { OVERDUE } else { 0 });
     out.extend_from_slice(&life.due().unwrap_or_default().0.to_le_bytes());
@@ -224,6 +281,9 @@ fn read_life(reader: &mut Reader<'_>) -> Result<Life, BadRecord> {
     let flags = reader.byte()?;
     let due = Running(reader.u64()?);
     let action = if flags & FLAG != 0 { AtEnd::Flag } else { AtEnd::Remove };
+    if flags & NOTHING_SAID != 0 {
+        return Ok(Life::default());
+    }
     Ok(Life::restored(Term { lifetime, action }, due, flags & OVERDUE != 0))
 }
 
@@ -323,8 +383,19 @@ pub struct Values {
     pub push_time: UnixNanos,
     pub failure_time: UnixNanos,
     pub life: Life,
+    pub keys: KeysFacts,
     /// In the order of the shape record's blocks.
     pub blocks: Vec<BlockValues>,
+}
+
+/// Which chunks of keys belong to a group.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct KeysFacts {
+    pub chunks: usize,
+    /// The number of the first one.
+    pub first: u64,
+    /// The wrapping sum of the checksums of their records.
+    pub checksums: u32,
 }
 
 #[derive(Debug)]
@@ -345,6 +416,12 @@ pub fn read_values(record: &[u8], key: &[u8]) -> Result<Values, BadRecord> {
     let shape_checksum = reader.u32()?;
     let (push_time, failure_time) = (UnixNanos(reader.u64()?), UnixNanos(reader.u64()?));
     let life = if version == VERSION { Life::default() } else { read_life(&mut reader)? };
+    let keys = match version {
+        VERSION_NEWEST => {
+            KeysFacts { chunks: reader.varint()?, first: reader.u64()?, checksums: reader.u32()? }
+        }
+        _ => KeysFacts::default(),
+    };
     let mut blocks = Vec::new();
     for _ in 0..reader.count(10)? {
         let pushed_at = UnixNanos(reader.u64()?);
@@ -360,7 +437,36 @@ pub fn read_values(record: &[u8], key: &[u8]) -> Result<Values, BadRecord> {
         blocks.push(BlockValues { pushed_at, values, details });
     }
     reader.end()?;
-    Ok(Values { sequence, shape_checksum, push_time, failure_time, life, blocks })
+    Ok(Values { sequence, shape_checksum, push_time, failure_time, life, keys, blocks })
+}
+
+/// Appends the record of a chunk of keys, which is kept under `key`.
+pub fn push_chunk(out: &mut Vec<u8>, chunk: &[Entry], key: &[u8]) {
+    let start = out.len();
+    out.push(VERSION_NEWEST);
+    push_varint(out, chunk.len());
+    for entry in chunk {
+        out.extend_from_slice(&entry.name);
+        out.extend_from_slice(&entry.body);
+        out.extend_from_slice(&entry.at.0.to_le_bytes());
+    }
+    finish(out, start, key);
+}
+
+/// Reads the record of a chunk of keys.
+///
+/// # Errors
+///
+/// The record is damaged, or of a version that is not known here.
+pub fn read_chunk(record: &[u8], key: &[u8]) -> Result<Arc<[Entry]>, BadRecord> {
+    let (_, mut reader) = open(record, key, VERSION_NEWEST)?;
+    let entries = (0..reader.count(40)?).map(|_| {
+        let (name, body) = (*reader.array()?, *reader.array()?);
+        Ok(Entry { name, body, at: UnixNanos(reader.u64()?) })
+    });
+    let entries = entries.collect::<Result<_, _>>()?;
+    reader.end()?;
+    Ok(entries)
 }
 
 /// What all groups come to.
@@ -397,20 +503,22 @@ impl<'r> Reader<'r> {
         Ok(taken)
     }
 
+    fn array<const N: usize>(&mut self) -> Result<&'r [u8; N], BadRecord> {
+        let (bytes, rest) = self.0.split_first_chunk().ok_or(BadRecord::Cut)?;
+        self.0 = rest;
+        Ok(bytes)
+    }
+
     fn byte(&mut self) -> Result<u8, BadRecord> {
         Ok(self.take(1)?[0])
     }
 
     fn u32(&mut self) -> Result<u32, BadRecord> {
-        let (bytes, rest) = self.0.split_first_chunk().ok_or(BadRecord::Cut)?;
-        self.0 = rest;
-        Ok(u32::from_le_bytes(*bytes))
+        self.array().map(|bytes| u32::from_le_bytes(*bytes))
     }
 
     fn u64(&mut self) -> Result<u64, BadRecord> {
-        let (bytes, rest) = self.0.split_first_chunk().ok_or(BadRecord::Cut)?;
-        self.0 = rest;
-        Ok(u64::from_le_bytes(*bytes))
+        self.array().map(|bytes| u64::from_le_bytes(*bytes))
     }
 
     fn varint(&mut self) -> Result<usize, BadRecord> {

@@ -4,15 +4,16 @@
 //! newest first, so that of two that contradict each other the newer one wins. Equal shapes are built
 //! once, however many groups have them.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::records::{self, BadRecord, BlockValues, Summary, Values};
+use super::records::{self, BadRecord, BlockValues, KeysFacts, Summary, Values};
 use crate::clock::{Running, UnixNanos};
 use crate::model::GroupingKey;
 use crate::store::Store;
 use crate::store::group::{Block, Group};
+use crate::store::keys::{Entry, Keys};
 use crate::store::restore::Kept;
 use crate::store::shape::Shape;
 
@@ -53,12 +54,17 @@ pub struct Restored {
 pub struct Reader<'s> {
     store: &'s Store,
     shapes: HashMap<Vec<u8>, Shapes>,
+    /// Chunks of keys by group and number, until the group takes them.
+    chunks: HashMap<Vec<u8>, BTreeMap<u64, Chunk>>,
     /// Shapes by label names of the grouping key and bytes of the record without its checksum.
     known: HashMap<Vec<u8>, Vec<Arc<Shape>>>,
     read: Vec<(Vec<u8>, Read)>,
     digest: u64,
     progress: Progress,
 }
+
+/// A chunk of keys and the checksum of its record.
+type Chunk = (Arc<[Entry]>, u32);
 
 struct Shapes {
     key: GroupingKey,
@@ -96,6 +102,7 @@ impl<'s> Reader<'s> {
         Reader {
             store,
             shapes: HashMap::new(),
+            chunks: HashMap::new(),
             known: HashMap::new(),
             read: Vec::new(),
             digest: 0,
@@ -132,13 +139,20 @@ impl<'s> Reader<'s> {
         Ok(())
     }
 
-    /// Takes the values record of the group `key`, whose shape was taken before.
+    /// Takes the values record of the group `key`, whose shape and chunks of keys were taken before; or such
+    /// a chunk.
     ///
     /// # Errors
     ///
-    /// It is damaged, or does not belong to the shape.
+    /// It is damaged, or does not belong to the shape or the chunks.
     pub fn values(&mut self, key: &[u8], record: &[u8]) -> Result<(), Damage> {
-        let Values { sequence, shape_checksum, push_time, failure_time, life, blocks } =
+        if let Some((group, number)) = records::read_chunk_key(key) {
+            let chunk = records::read_chunk(record, key).map_err(|fault| damaged(group, fault))?;
+            let chunks = self.chunks.entry(group.to_vec()).or_default();
+            chunks.insert(number, (chunk, records::checksum_of(record)));
+            return Ok(());
+        }
+        let Values { sequence, shape_checksum, push_time, failure_time, life, keys, blocks } =
             records::read_values(record, key).map_err(|fault| damaged(key, fault))?;
         let unpaired = || Damage::Unpaired(shown(key));
         let shapes = self.shapes.remove(key).ok_or_else(unpaired)?;
@@ -156,12 +170,29 @@ impl<'s> Reader<'s> {
             details: block.details,
             pushed_at: block.pushed_at,
         });
-        let kept = Kept { key: shapes.key, blocks: blocks.collect(), push_time, failure_time, life };
+        let blocks = blocks.collect();
+        let keys = self.keys(key, keys).ok_or_else(unpaired)?;
+        let kept = Kept { key: shapes.key, blocks, push_time, failure_time, life, keys };
         let values_checksum = records::checksum_of(record);
         self.digest = self.digest.wrapping_add(records::digest(shape_checksum, values_checksum));
         self.read.push((key.to_vec(), Read { kept, sequence, shape_checksum, values_checksum }));
         self.progress.step();
         Ok(())
+    }
+
+    /// The keys of the group `key`; `None` if the chunks that were taken are not those of `facts`.
+    fn keys(&mut self, key: &[u8], facts: KeysFacts) -> Option<Keys> {
+        let chunks = self.chunks.remove(key).unwrap_or_default();
+        if facts.chunks == 0 {
+            return chunks.is_empty().then(Keys::default);
+        }
+        let is_next = |(number, at): (&u64, u64)| *number == facts.first.wrapping_add(at);
+        let checksums = chunks.values().fold(0u32, |sum, (_, checksum)| sum.wrapping_add(*checksum));
+        let fits = chunks.len() == facts.chunks && checksums == facts.checksums;
+        if !fits || !chunks.keys().zip(0..).all(is_next) {
+            return None;
+        }
+        Keys::restored(facts.first, chunks.into_values().map(|(chunk, _)| chunk).collect())
     }
 
     /// Checks that everything is there that `summary` counts.
@@ -170,7 +201,7 @@ impl<'s> Reader<'s> {
     ///
     /// Something is missing, or older than it should be.
     pub fn check(&self, summary: Summary) -> Result<(), Damage> {
-        if let Some(key) = self.shapes.keys().next() {
+        if let Some(key) = self.shapes.keys().chain(self.chunks.keys()).next() {
             return Err(Damage::Unpaired(shown(key)));
         }
         let found = self.read.len() as u64;

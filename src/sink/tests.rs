@@ -22,7 +22,7 @@ fn held(store: &Store) -> BTreeMap<Vec<u8>, Vec<u8>> {
         let (key, state) = (records::key_bytes(&group.key), group.load()?);
         let mut bytes = Vec::new();
         records::push_shape(&mut bytes, &state, &key);
-        records::push_values(&mut bytes, &state, &key, 0, 0);
+        records::push_values(&mut bytes, &state, &key, 0, 0, 0);
         Some((key, bytes))
     });
     records.collect()

@@ -20,6 +20,7 @@ use super::consistency::{self, Conflict, Plan};
 use super::group::{Block, Details, Group, GroupState};
 use super::life::{Life, Stamp};
 use super::published::{Next, Sealed};
+use super::shape::Shape;
 use super::usage::{self, Growth};
 use super::{Mode, Store};
 use crate::clock::UnixNanos;
@@ -32,13 +33,15 @@ const INCONSISTENT: &str = "pushed metrics are invalid or inconsistent with exis
 /// The reference's words for a push with timestamps.
 const TIMESTAMPED: &str = "pushed metrics must not have timestamps";
 
-fn refusal(text: &str) -> Refusal {
+pub(super) fn refusal(text: &str) -> Refusal {
     Refusal::new(Reason::Inconsistent, format!("{INCONSISTENT}{text}"))
 }
 
 /// How one attempt at a change of shape ended.
 pub(super) enum Attempt {
     Done,
+    /// There was nothing to change.
+    Unchanged,
     Refused(Conflict),
     /// The group was deleted, created or reshaped meanwhile.
     Again,
@@ -49,6 +52,60 @@ pub(super) enum Attempt {
 pub(super) enum Room {
     Limited,
     Always,
+}
+
+/// What makes the next state of a group.
+pub(super) trait Change {
+    /// The shape of what it adds.
+    fn shape(&self) -> &Shape;
+
+    /// The state after it. The shape of that follows from the shape of `state`.
+    ///
+    /// # Errors
+    ///
+    /// Nothing is to be published.
+    fn next(&self, state: &GroupState) -> Result<GroupState, Stop>;
+}
+
+/// Why a change is not made.
+pub(super) enum Stop {
+    /// It was planned for a state of another shape.
+    Again,
+    /// It is made already.
+    Unchanged,
+    Refused(Refusal),
+}
+
+impl Stop {
+    fn attempt(self) -> Result<Attempt, Refusal> {
+        match self {
+            Stop::Again => Ok(Attempt::Again),
+            Stop::Unchanged => Ok(Attempt::Unchanged),
+            Stop::Refused(refusal) => Err(refusal),
+        }
+    }
+}
+
+/// Says whether a push may take the place of what a group holds.
+pub type MayReplace<'c> = &'c dyn Fn(&GroupState) -> Result<(), Refusal>;
+
+/// A push whose families take the place of others.
+pub(super) struct Replacing<'b> {
+    pub mode: Mode,
+    pub block: &'b Arc<Block>,
+    pub stamp: Stamp,
+    pub may: Option<MayReplace<'b>>,
+}
+
+impl Change for Replacing<'_> {
+    fn shape(&self) -> &Shape {
+        &self.block.shape
+    }
+
+    fn next(&self, state: &GroupState) -> Result<GroupState, Stop> {
+        self.may.map_or(Ok(()), |may| may(state)).map_err(Stop::Refused)?;
+        Ok(next_state(state, self.mode, self.block, self.stamp))
+    }
 }
 
 /// How a push of the short way ended.
@@ -135,25 +192,74 @@ impl Store {
         now: impl Into<Stamp>,
         cut: impl FnOnce(usize, &dyn Fn(u32) -> Option<u32>) -> Option<Template>,
     ) -> Result<(), Refusal> {
-        build::check_key(key, &self.usage.limits().push)?;
+        self.push_checked(mode, key, families, now, cut, None)
+    }
+
+    /// As [`push_cut`](Store::push_cut), if `may` has nothing against it. It is not asked where the push
+    /// changes nothing but values.
+    ///
+    /// # Errors
+    ///
+    /// As [`push_cut`](Store::push_cut), or those of `may`.
+    pub fn push_checked(
+        &self,
+        mode: Mode,
+        key: &GroupingKey,
+        families: &Families<'_>,
+        now: impl Into<Stamp>,
+        cut: impl FnOnce(usize, &dyn Fn(u32) -> Option<u32>) -> Option<Template>,
+        may: Option<MayReplace<'_>>,
+    ) -> Result<(), Refusal> {
         let now = now.into();
+        let block = self.checked_block(key, families, now, cut)?;
+        self.push_block(mode, key, &block, now, may)
+    }
+
+    /// What a push of `families` to `key` stores.
+    ///
+    /// # Errors
+    ///
+    /// It contradicts itself, or is over a limit; stamped where the reference stamps.
+    pub(super) fn checked_block(
+        &self,
+        key: &GroupingKey,
+        families: &Families<'_>,
+        now: Stamp,
+        cut: impl FnOnce(usize, &dyn Fn(u32) -> Option<u32>) -> Option<Template>,
+    ) -> Result<Arc<Block>, Refusal> {
+        build::check_key(key, &self.usage.limits().push)?;
         if families.timestamped {
             self.stamp_failure(key, now);
             return Err(refusal(TIMESTAMPED));
         }
-        let block = match self.block_cut(&self.usage.limits().push, key, families, now.at, cut) {
-            Ok(block) => Arc::new(block),
+        match self.block_cut(&self.usage.limits().push, key, families, now.at, cut) {
+            Ok(block) => Ok(Arc::new(block)),
             Err(Fault::Stamped(text)) => {
                 self.stamp_failure(key, now);
-                return Err(refusal(&text));
+                Err(refusal(&text))
             }
-            Err(Fault::Traceless(text)) => return Err(refusal(&text)),
-            Err(Fault::OverLimit(over)) => return Err(over.into()),
-        };
+            Err(Fault::Traceless(text)) => Err(refusal(&text)),
+            Err(Fault::OverLimit(over)) => Err(over.into()),
+        }
+    }
+
+    /// Lets a block take the place of others.
+    ///
+    /// # Errors
+    ///
+    /// It contradicts other groups or our own metrics, or there is no room for it.
+    pub(super) fn push_block(
+        &self,
+        mode: Mode,
+        key: &GroupingKey,
+        block: &Arc<Block>,
+        now: Stamp,
+        may: Option<MayReplace<'_>>,
+    ) -> Result<(), Refusal> {
         loop {
             let group = self.get(key);
             if let Some(group) = &group {
-                match self.publish_same_shape(group, mode, &block, now) {
+                match self.publish_same_shape(group, mode, block, now) {
                     Ok(Short::Done) => return Ok(()),
                     Ok(Short::OtherShape) => {}
                     Ok(Short::Full(refusal)) => return Err(refusal),
@@ -163,8 +269,9 @@ impl Store {
                     }
                 }
             }
-            match self.change_shape(mode, key, group.as_ref(), &block, now, Room::Limited)? {
-                Attempt::Done => return Ok(()),
+            let change = Replacing { mode, block, stamp: now, may };
+            match self.change_shape(&change, key, group.as_ref(), now, Room::Limited)? {
+                Attempt::Done | Attempt::Unchanged => return Ok(()),
                 Attempt::Refused(Conflict::Families(text) | Conflict::Traceless(text)) => {
                     return Err(refusal(&text));
                 }
@@ -254,10 +361,9 @@ impl Store {
 
     pub(super) fn change_shape(
         &self,
-        mode: Mode,
+        change: &impl Change,
         key: &GroupingKey,
         group: Option<&Arc<Group>>,
-        block: &Arc<Block>,
         now: Stamp,
         room: Room,
     ) -> Result<Attempt, Refusal> {
@@ -277,8 +383,11 @@ impl Store {
             },
         };
         let sets = self.name_sets.snapshot();
-        let new = next_state(&old, mode, block, now);
-        let plan = Plan::new(key, &block.shape, &old, &new, creates, &sets);
+        let new = match change.next(&old) {
+            Ok(new) => new,
+            Err(stop) => return stop.attempt(),
+        };
+        let plan = Plan::new(key, change.shape(), &old, &new, creates, &sets);
         let mut claimed = self.claims.take(&plan.wanted());
         if self.name_sets.version() != sets.version || !self.is_as_planned(key, group, &old) {
             return Ok(Attempt::Again);
@@ -293,13 +402,15 @@ impl Store {
                 let planned = Growth::planned(key, Some(&old), &new);
                 let reserved = self.usage.reserve(key.job(), planned, always)?;
                 // Values may have changed since the plan.
-                let published = group.state.update(|state| {
-                    let next = next_state(state, mode, block, now);
-                    Next::Publish(next.clone(), (state.clone(), next))
+                let published = group.state.update(|state| match change.next(state) {
+                    Ok(next) => Next::Publish(next.clone(), Ok((state.clone(), next))),
+                    Err(stop) => Next::Keep(Err(stop)),
                 });
                 debug_assert!(published.is_ok(), "only the holder of the key's claim seals");
-                if let Ok((old, new)) = published {
-                    reserved.settle(Growth::done(key, Some(&old), &new));
+                match published {
+                    Ok(Ok((old, new))) => reserved.settle(Growth::done(key, Some(&old), &new)),
+                    Ok(Err(stop)) => return stop.attempt(),
+                    Err(_) => {}
                 }
                 plan.book(&mut claimed);
                 self.alarms.set(group, now.life);
@@ -484,7 +595,7 @@ impl Store {
     }
 
     /// Takes a sealed group out of the map, if it is still the one found under its key.
-    fn forget(&self, group: &Arc<Group>) {
+    pub(super) fn forget(&self, group: &Arc<Group>) {
         let map = self.map.pin();
         let _ = map.remove_if(&group.key, |_, found| Arc::ptr_eq(found, group));
     }

@@ -18,6 +18,7 @@ use smallvec::SmallVec;
 use super::alarms;
 use super::feed::Mark;
 use super::hash;
+use super::keys::Keys;
 use super::life::Life;
 use super::published::Published;
 use super::shape::{FamilyShape, KnownTemplate, Shape};
@@ -256,6 +257,8 @@ pub struct GroupState {
     pub failure_time: UnixNanos,
     /// When it ends.
     pub life: Life,
+    /// Of the pushes that were merged last.
+    pub keys: Keys,
 }
 
 impl GroupState {
@@ -312,7 +315,25 @@ impl GroupState {
         if !block.shape.families().is_empty() {
             blocks.push(Held::whole(block.clone()));
         }
-        GroupState { blocks, push_time: block.pushed_at, failure_time: self.failure_time, life: self.life }
+        GroupState { blocks, push_time: block.pushed_at, ..self.but_blocks() }
+    }
+
+    /// This state without blocks.
+    fn but_blocks(&self) -> GroupState {
+        GroupState {
+            blocks: SmallVec::new(),
+            push_time: self.push_time,
+            failure_time: self.failure_time,
+            life: self.life,
+            keys: self.keys.clone(),
+        }
+    }
+
+    /// The state with `block` in the place of the whole block at `at`, which has the same shape.
+    pub(super) fn with_block(&self, at: usize, block: Arc<Block>) -> GroupState {
+        let mut state = GroupState { push_time: block.pushed_at, ..self.clone() };
+        state.blocks[at] = Held::whole(block);
+        state
     }
 
     /// The state after a POST of `block`. A block of the same shape is replaced where it stands, so

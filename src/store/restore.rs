@@ -6,9 +6,10 @@
 
 use std::sync::Arc;
 
-use super::apply::{Attempt, Room};
+use super::apply::{Attempt, Replacing, Room};
 use super::consistency::Conflict;
 use super::group::{Block, Group, GroupState};
+use super::keys::Keys;
 use super::life::Life;
 use super::published::Next;
 use super::shape::Shape;
@@ -24,6 +25,8 @@ pub struct Kept {
     pub push_time: UnixNanos,
     pub failure_time: UnixNanos,
     pub life: Life,
+    /// Of the pushes that were merged last.
+    pub keys: Keys,
 }
 
 impl Store {
@@ -43,7 +46,7 @@ impl Store {
     ///
     /// It contradicts what is there already; nothing of it is kept. The text says how.
     pub fn restore(&self, kept: Kept) -> Result<Arc<Group>, String> {
-        let Kept { key, mut blocks, push_time, failure_time, life } = kept;
+        let Kept { key, mut blocks, push_time, failure_time, life, keys } = kept;
         if self.get(&key).is_some() {
             return Err(format!("the group {key} is there already"));
         }
@@ -60,9 +63,11 @@ impl Store {
         }
         let group = self.get(&key).ok_or("the group went away while it was put back")?;
         // Fails only if the group was deleted at this moment, which nobody does yet.
-        let _ = group
-            .state
-            .update(|state| Next::Publish(GroupState { push_time, failure_time, life, ..state.clone() }, ()));
+        let _ = group.state.update(|state| {
+            let keys = keys.clone();
+            Next::Publish(GroupState { push_time, failure_time, life, keys, ..state.clone() }, ())
+        });
+        self.usage.keys_changed(&Keys::default(), &keys);
         self.alarms.set(&group, life);
         self.note(&group);
         Ok(group)
@@ -71,16 +76,11 @@ impl Store {
     fn restore_block(&self, key: &GroupingKey, block: Arc<Block>) -> Result<(), String> {
         loop {
             let group = self.get(key);
-            let attempt = self.change_shape(
-                Mode::ReplaceFamilies,
-                key,
-                group.as_ref(),
-                &block,
-                block.pushed_at.into(),
-                Room::Always,
-            );
+            let stamp = block.pushed_at.into();
+            let change = Replacing { mode: Mode::ReplaceFamilies, block: &block, stamp, may: None };
+            let attempt = self.change_shape(&change, key, group.as_ref(), stamp, Room::Always);
             match attempt.map_err(|refusal| refusal.text)? {
-                Attempt::Done => return Ok(()),
+                Attempt::Done | Attempt::Unchanged => return Ok(()),
                 Attempt::Refused(Conflict::Families(text) | Conflict::Traceless(text)) => return Err(text),
                 Attempt::Again => {}
             }
@@ -123,6 +123,7 @@ mod tests {
             push_time: UnixNanos(7),
             failure_time: UnixNanos(8),
             life: Life::default(),
+            keys: Keys::default(),
         };
         let blocks =
             vec![block(&store, &key, "x", MetricType::Gauge), block(&store, &key, "y", MetricType::Counter)];

@@ -26,6 +26,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use super::group::{Block, GroupState};
 use super::jobs::{Held, Jobs};
+use super::keys::Keys;
 use crate::limits;
 use crate::model::{GroupingKey, Limit, OverLimit, PushLimits, Reason, Refusal};
 
@@ -137,7 +138,7 @@ impl Growth {
             groups: i64::from(old.is_none()),
             series: new.series_count() as i64 - before.series_count() as i64,
             lines: new.line_count() as i64 - before.line_count() as i64,
-            bytes: group + added - removed,
+            bytes: group + added - removed + keys_bytes(before, new),
             shrinks: old.is_some() && unshared(new) <= unshared(before),
         }
     }
@@ -152,7 +153,8 @@ impl Growth {
             groups: i64::from(old.is_none()),
             series: new.series_count() as i64 - before.series_count() as i64,
             lines: new.line_count() as i64 - before.line_count() as i64,
-            bytes: if old.is_none() { group_bytes(key) } else { 0 } + added - removed,
+            bytes: if old.is_none() { group_bytes(key) } else { 0 } + added - removed
+                + keys_bytes(before, new),
             shrinks: false,
         }
     }
@@ -164,7 +166,7 @@ impl Growth {
             groups: -1,
             series: -(old.series_count() as i64),
             lines: -(old.line_count() as i64),
-            bytes: -group_bytes(key) - blocks,
+            bytes: -group_bytes(key) - blocks + keys_bytes(old, &GroupState::default()),
             shrinks: true,
         }
     }
@@ -179,6 +181,11 @@ fn added<'s>(old: &'s GroupState, new: &'s GroupState) -> impl Iterator<Item = &
 fn removed<'s>(old: &'s GroupState, new: &'s GroupState) -> impl Iterator<Item = &'s Block> {
     let stays = |block| new.blocks.iter().any(|held| Arc::ptr_eq(&held.block, block));
     old.blocks.iter().filter(move |held| !stays(&held.block)).map(|held| &*held.block)
+}
+
+/// By how much the keys of `new` take more than those of `old`.
+fn keys_bytes(old: &GroupState, new: &GroupState) -> i64 {
+    new.keys.bytes() as i64 - old.keys.bytes() as i64
 }
 
 fn group_bytes(key: &GroupingKey) -> i64 {
@@ -352,6 +359,15 @@ impl Usage {
     pub fn swapped(&self, old: &Block, new: &Block) {
         let held = hold(new);
         self.bytes.fetch_add(held - release(old), Ordering::Relaxed);
+    }
+}
+
+impl Usage {
+    /// Counts that a group remembers other keys.
+    pub fn keys_changed(&self, old: &Keys, new: &Keys) {
+        if !old.is(new) {
+            self.bytes.fetch_add(new.bytes() as i64 - old.bytes() as i64, Ordering::Relaxed);
+        }
     }
 }
 

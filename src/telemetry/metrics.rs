@@ -48,7 +48,7 @@ const UNKNOWN: u64 = u64::MAX;
 pub(super) const PUSH_METHODS: [&str; 2] = ["post", "put"];
 
 /// All reasons in order of their index.
-pub(super) const REASONS: [Reason; 10] = [
+pub(super) const REASONS: [Reason; 13] = [
     Reason::BadKey,
     Reason::Malformed,
     Reason::Inconsistent,
@@ -59,6 +59,9 @@ pub(super) const REASONS: [Reason; 10] = [
     Reason::NotDurable,
     Reason::Full(Limit::Groups),
     Reason::Forbidden,
+    Reason::Unmergeable,
+    Reason::Merged,
+    Reason::KeyReused,
 ];
 
 /// The status codes of refused heads.
@@ -325,6 +328,9 @@ fn index_of(reason: Reason) -> usize {
         Reason::NotDurable => 7,
         Reason::Full(_) => 8,
         Reason::Forbidden => 9,
+        Reason::Unmergeable => 10,
+        Reason::Merged => 11,
+        Reason::KeyReused => 12,
     }
 }
 

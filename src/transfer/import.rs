@@ -22,6 +22,7 @@ use crate::sink::records;
 use crate::sink::start::StartError;
 use crate::store::Store;
 use crate::store::build::Fault;
+use crate::store::keys::Keys;
 use crate::store::life::Life;
 use crate::store::restore::Kept;
 use crate::store::times::{PUSH_FAILURE_TIME, PUSH_TIME};
@@ -178,7 +179,7 @@ fn read_group(store: &Store, group: &gob::Group<'_>) -> Result<Kept, String> {
         let families = families.map_err(|error| error.to_string())?;
         blocks.push(store.block(&key, &families, None, *pushed_at).map_err(Fault::text)?);
     }
-    Ok(Kept { key, blocks, push_time, failure_time, life: Life::default() })
+    Ok(Kept { key, blocks, push_time, failure_time, life: Life::default(), keys: Keys::default() })
 }
 
 fn read_key(group: &gob::Group<'_>) -> Result<GroupingKey, String> {

@@ -119,14 +119,18 @@ fn apply(frontend: &Frontend, push: &mut Push, body: Result<Bytes, Refusal>) -> 
     let gateway = &*frontend.gateway;
     // The gateway counts what it refuses itself.
     let body = body.inspect_err(|refusal| gateway.telemetry().count_refusal(refusal.reason))?;
+    if let Some(key) = &mut push.manner.options.key {
+        key.body = options::fingerprint(&body);
+    }
     match push.request.take() {
         Some(request) => {
             let request = RequestFacts { accepted: accepted(frontend), ..*request };
             gateway.push_with(push.manner, &push.key, request, &body, Now::read())
         }
-        None => gateway
-            .push(push.manner, &push.key, push.content_type.as_deref(), &body, Now::read())
-            .map(|()| Passed::default()),
+        None => {
+            let content_type = push.content_type.as_deref();
+            gateway.push_telling(push.manner, &push.key, content_type, &body, Now::read())
+        }
     }
 }
 

@@ -1,11 +1,7 @@
 //! Native histograms by hand-made messages: their buckets, their text, and what is wrong with them.
 
 use super::*;
-use crate::wire::{push_bytes_field, push_double_field, push_varint, push_varint_field};
-
-fn zigzag(number: i64) -> u64 {
-    (number << 1 ^ number >> 63) as u64
-}
+use crate::wire::{push_bytes_field, push_double_field, push_varint, push_varint_field, zigzag};
 
 /// A histogram message, field by field.
 #[derive(Clone, Default)]
@@ -141,4 +137,75 @@ fn what_prometheus_would_refuse() {
     let far = Message::default().count(1).span(POSITIVE, 1_000_000_000, 1).deltas(POSITIVE, &[1]);
     assert_eq!(far.check(), Ok(()));
     assert_eq!(far.text(), "{count:1, sum:0, (+Inf,+Inf]:1}");
+}
+
+/// What two messages come to, as text without sum; the other way round it must be the same.
+fn sum(one: &Message, two: &Message) -> Result<String, Misfit> {
+    let read = |message: &Message| NativeHistogram::read(&message.0.clone().leak()[..]).unwrap();
+    let add = |one: &Message, two: &Message| -> Result<String, Misfit> {
+        let (one, two) = (read(one), read(two));
+        let count = one.count().as_f64() + two.count().as_f64();
+        let mut message = match (one.count(), two.count()) {
+            (Number::Int(_), Number::Int(_)) => Message::default().count(count as u64),
+            _ => Message::default().double(field::SAMPLE_COUNT_FLOAT, count),
+        };
+        one.push_sum(&two, &mut message.0)?;
+        assert_eq!(message.check(), Ok(()));
+        let merged = read(&message);
+        assert!(merged.is_native());
+        Ok(merged.text())
+    };
+    let there = add(one, two);
+    assert_eq!(there, add(two, one));
+    there
+}
+
+#[test]
+fn sums_have_the_coarser_schema_and_all_observations() {
+    let empty = || Message::default().schema(2).span(POSITIVE, 0, 0);
+    assert_eq!(sum(&empty(), &empty()).unwrap(), "{count:0, sum:0}");
+    // (1, 2] and (2, 4] with (1, 1.41] and (1.41, 2] and, on the other side of nothing, (4, 5.7].
+    let coarse = Message::default().count(5).schema(0).span(POSITIVE, 1, 2).deltas(POSITIVE, &[2, 1]);
+    let fine = Message::default().count(10).schema(1).span(POSITIVE, 1, 2).span(POSITIVE, 2, 1);
+    let fine = fine.deltas(POSITIVE, &[1, 1, 5]);
+    assert_eq!(sum(&coarse, &fine).unwrap(), "{count:15, sum:0, (1,2]:5, (2,4]:3, (4,8]:7}");
+    assert_eq!(sum(&coarse, &empty()).unwrap(), "{count:5, sum:0, (1,2]:2, (2,4]:3}");
+    // Negative ones, zero, and floats beside whole counts.
+    let floats = Message::default().double(field::SAMPLE_COUNT_FLOAT, 3.5).schema(0);
+    let floats = floats.double(field::ZERO_COUNT_FLOAT, 1.0).span(NEGATIVE, -1, 1).counts(NEGATIVE, &[2.5]);
+    let whole = Message::default().count(3).schema(-1).zero(1).span(NEGATIVE, 0, 1).deltas(NEGATIVE, &[2]);
+    assert_eq!(sum(&floats, &whole).unwrap(), "{count:6.5, sum:0, [-1,-0.25):4.5, [0,0]:2}");
+}
+
+#[test]
+fn the_wider_zero_bucket_takes_what_lies_in_it() {
+    let zero = |threshold, count| {
+        Message::default().count(count).schema(0).double(field::ZERO_THRESHOLD, threshold).zero(count)
+    };
+    // (0.25, 0.5], (0.5, 1], (1, 2] on both sides.
+    let all = Message::default().count(16).schema(0).span(POSITIVE, -1, 3).span(NEGATIVE, -1, 3);
+    let all = all.deltas(POSITIVE, &[1, 1, 1]).deltas(NEGATIVE, &[2, 2, 0]);
+    assert_eq!(all.check(), Ok(()));
+    let with = |threshold| sum(&zero(threshold, 7), &all).unwrap();
+    // At the edge of a bucket, and inside of one.
+    assert_eq!(with(0.5), "{count:23, sum:0, [-2,-1):4, [-1,-0.5):4, [-0.5,0.5]:10, (0.5,1]:2, (1,2]:3}");
+    assert_eq!(with(0.75), "{count:23, sum:0, [-2,-1):4, [-1,1]:16, (1,2]:3}");
+    assert_eq!(with(64.0), "{count:23, sum:0, [-64,64]:23}");
+    assert_eq!(
+        with(0.1),
+        "{count:23, sum:0, [-2,-1):4, [-1,-0.5):4, [-0.5,-0.25):2, [-0.1,0.1]:7, (0.25,0.5]:1, (0.5,1]:2, (1,2]:3}"
+    );
+    assert_eq!(sum(&zero(0.5, 1), &zero(0.25, 2)).unwrap(), "{count:3, sum:0, [-0.5,0.5]:3}");
+}
+
+#[test]
+fn sums_that_no_histogram_can_hold_are_refused() {
+    let half = || {
+        let count = u64::MAX / 2;
+        Message::default().count(count).schema(0).span(POSITIVE, 0, 1).deltas(POSITIVE, &[count as i64])
+    };
+    assert_eq!(sum(&half(), &half()), Err(Misfit::Overflow));
+    let at = |bucket| Message::default().count(1).schema(8).span(POSITIVE, bucket, 1).deltas(POSITIVE, &[1]);
+    assert_eq!(sum(&at(i32::MIN), &at(i32::MAX - 1)), Err(Misfit::OutOfRange));
+    assert!(sum(&at(-5), &at(1_000_000_000)).is_ok());
 }

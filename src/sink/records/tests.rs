@@ -3,10 +3,12 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::model::{Detail, Families, NameRules};
+use crate::model::{Detail, Families, MergeRule, NameRules};
 use crate::parse::text;
 use crate::sink::restore::Reader as Restore;
+use crate::store::keys::{KeyLimits, Known, Remember};
 use crate::store::life::Stamp;
+use crate::store::merge::Manner;
 use crate::store::{Mode, Store};
 
 /// The records of `key` as `store` holds it.
@@ -15,7 +17,7 @@ fn records(store: &Store, key: &GroupingKey) -> (Vec<u8>, Vec<u8>) {
     let key = key_bytes(key);
     let (mut shape, mut values) = (Vec::new(), Vec::new());
     push_shape(&mut shape, &state, &key);
-    push_values(&mut values, &state, &key, 7, checksum_of(&shape));
+    push_values(&mut values, &state, &key, 7, checksum_of(&shape), 0);
     (shape, values)
 }
 
@@ -169,12 +171,60 @@ fn lifetimes_come_back_and_cost_nothing_where_there_are_none() {
         let stamp = Stamp { at: UnixNanos(3), life };
         store.push(Mode::ReplaceGroup, &key, &families, None, stamp).unwrap();
         let (shape, values) = records(&store, &key);
-        assert_eq!(values[0], if life == Life::default() { VERSION } else { VERSION_NEWEST });
+        assert_eq!(values[0], if life == Life::default() { VERSION } else { VERSION_LIFETIMES });
         assert_eq!(read_values(&values, &key_bytes(&key)).unwrap().life, life);
         let again = restored(&key, &shape, &values);
         assert_eq!(again.state_of(&key).unwrap().life, life);
         assert_eq!(again.has_lifetimes(), life.alarm().is_some());
     }
+}
+
+#[test]
+fn keys_of_pushes_come_back_whole_or_not_at_all() {
+    let limits = KeyLimits { count: 100, ..KeyLimits::default() };
+    let sum = |_: &str, _| MergeRule::Sum;
+    let store = Store::new(true, []);
+    let key = GroupingKey::new("j", []);
+    let families = text::parse(b"m 1\n", NameRules::Utf8, Families::default()).unwrap();
+    for number in 0..200u8 {
+        let remember = Remember { name: [number; 16], body: [7; 16], limits };
+        let manner = Manner { rule: &sum, remember: Some(remember), stamp: UnixNanos(3).into() };
+        store.merge(&key, &families, manner, |_, _| None).unwrap();
+    }
+    let (state, bytes) = (store.state_of(&key).unwrap(), key_bytes(&key));
+    let mut chunks = Vec::new();
+    for (number, chunk) in state.keys.chunks() {
+        let (chunk_key, mut record) = (chunk_key(&bytes, number), Vec::new());
+        push_chunk(&mut record, chunk, &chunk_key);
+        assert_eq!(read_chunk_key(&chunk_key), Some((&bytes[..], number)));
+        assert!(read_key(&chunk_key).is_err());
+        chunks.push((chunk_key, record));
+    }
+    assert_eq!(chunks.len(), 2);
+    let checksums = chunks.iter().fold(0u32, |sum, (_, record)| sum.wrapping_add(checksum_of(record)));
+    let (mut shape, mut values) = (Vec::new(), Vec::new());
+    push_shape(&mut shape, &state, &bytes);
+    push_values(&mut values, &state, &bytes, 7, checksum_of(&shape), checksums);
+    assert_eq!((values[0], chunks[0].1[0]), (VERSION_NEWEST, VERSION_NEWEST));
+    let read = |chunks: &[(Vec<u8>, Vec<u8>)]| {
+        let store = Store::new(true, []);
+        let mut reader = Restore::new(&store);
+        reader.shape(&bytes, &shape).map_err(|damage| damage.to_string())?;
+        for (key, record) in chunks {
+            reader.values(key, record).map_err(|damage| damage.to_string())?;
+        }
+        reader.values(&bytes, &values).map_err(|damage| damage.to_string())?;
+        reader.finish(None);
+        Ok::<_, String>(store.state_of(&key).unwrap())
+    };
+    let again = read(&chunks).unwrap();
+    assert_eq!(again.life, Life::default());
+    let known = |number: u8, body| again.keys.find([number; 16], body, UnixNanos(4), limits);
+    assert_eq!((known(150, [7; 16]), known(150, [8; 16])), (Known::Replayed, Known::Reused));
+    assert_eq!((known(99, [7; 16]), known(200, [7; 16])), (Known::New, Known::New));
+    assert!(read(&chunks[1..]).is_err() && read(&chunks[..1]).is_err() && read(&[]).is_err());
+    let strange = (chunk_key(&bytes, 9), chunks[0].1.clone());
+    assert!(read(&[strange, chunks[1].clone()]).unwrap_err().contains("checksum"));
 }
 
 #[test]

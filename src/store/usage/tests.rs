@@ -6,6 +6,7 @@ use std::sync::atomic::AtomicUsize;
 
 use proptest::prelude::*;
 
+use super::super::keys::Keys;
 use super::super::life::Life;
 use super::super::restore::Kept;
 use super::super::{Mode, Store};
@@ -288,6 +289,7 @@ fn what_was_restored_over_a_limit_can_shrink_and_not_grow() {
                 push_time: times.0,
                 failure_time: times.1,
                 life: Life::default(),
+                keys: Keys::default(),
             })
             .unwrap();
     }
