@@ -174,7 +174,7 @@ fn sums_have_the_coarser_schema_and_all_observations() {
     let floats = Message::default().double(field::SAMPLE_COUNT_FLOAT, 3.5).schema(0);
     let floats = floats.double(field::ZERO_COUNT_FLOAT, 1.0).span(NEGATIVE, -1, 1).counts(NEGATIVE, &[2.5]);
     let whole = Message::default().count(3).schema(-1).zero(1).span(NEGATIVE, 0, 1).deltas(NEGATIVE, &[2]);
-    assert_eq!(sum(&floats, &whole).unwrap(), "{count:6.5, sum:0, [-1,-0.25):4.5, [0,0]:2}");
+    assert_eq!(sum(&floats, &whole).unwrap(), "{count:6.5, sum:0, [-1,-0.25):4.5, [-0,0]:2}");
 }
 
 #[test]
