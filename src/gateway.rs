@@ -3,6 +3,7 @@
 //! The only module that sees the whole line from parser to exposition. It knows no HTTP, no flags and
 //! no threads; `http` sees only this.
 
+mod dialect;
 mod lifetimes;
 mod merging;
 mod plugins;
@@ -18,7 +19,7 @@ use crate::housekeeper::Housekeeper;
 use crate::lifetimes::Lifetimes;
 use crate::limits;
 use crate::merging::Merging;
-use crate::model::{GroupingKey, Lifetime, NameRules, PushOptions, Reason, Refusal, RequestFacts};
+use crate::model::{Dialect, GroupingKey, Lifetime, NameRules, PushOptions, Reason, Refusal, RequestFacts};
 use crate::parse::{self, BodyFormat};
 use crate::plugin::Plugins;
 use crate::render::renderer::Renderer;
@@ -57,6 +58,8 @@ pub struct Settings {
     pub limits: StoreLimits,
     /// `--limit.exposition-cache`, in bytes.
     pub exposition_cache_bytes: usize,
+    /// `--merge.dialect`.
+    pub dialect: Dialect,
     /// `--merge.keys` and `--merge.keys-for`.
     pub keys: KeyLimits,
 }
@@ -95,6 +98,7 @@ impl Default for Settings {
             offers_openmetrics: false,
             limits: StoreLimits::default(),
             exposition_cache_bytes: limits::EXPOSITION_CACHE_BYTES_MAX,
+            dialect: Dialect::None,
             keys: KeyLimits::default(),
         }
     }

@@ -116,6 +116,7 @@ fn serve(config: Config) -> bool {
         offers_openmetrics: config.offers_openmetrics,
         limits: store_limits(&config.limits),
         exposition_cache_bytes: config.limits.exposition_cache,
+        dialect: config.merging.dialect,
         keys: KeyLimits {
             count: config.merging.keys,
             nanos: u64::try_from(config.merging.keys_for.as_nanos()).unwrap_or(u64::MAX),
@@ -274,6 +275,7 @@ fn server_config(config: Config, connections_max: usize) -> ServerConfig {
             telemetry_path: config.paths.metrics,
             lifecycle: config.lifecycle,
             admin_api: config.admin_api,
+            bare_pushes: config.merging.dialect.merges(),
         },
         http: HttpConfig {
             head_deadline: limits.head_deadline,

@@ -220,6 +220,7 @@ fn key_of(request: &Request, names: NameRules) -> Result<GroupingKey, (u16, Stri
         telemetry_path: "/metrics".into(),
         lifecycle: false,
         admin_api: false,
+        bare_pushes: false,
     };
     let no_push = || (404, "no push path".to_owned());
     let target = Target::parse(request.path.as_bytes(), false).map_err(|_| (400, "bad path".to_owned()))?;

@@ -27,6 +27,7 @@ fn with_gateway(settings: Settings, push_status: u16, test: impl FnOnce(SocketAd
         telemetry_path: "/metrics".to_owned(),
         lifecycle: true,
         admin_api: false,
+        bare_pushes: false,
     });
     let site = Arc::new(Site::new(gateway.clone(), Arc::new(Info::default()), false).unwrap());
     let aside = Aside::start().unwrap();

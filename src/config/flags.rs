@@ -8,7 +8,7 @@ use super::duration::GoDuration;
 use super::url;
 use super::{Lifetimes, Limits, Merging, Plugins};
 use crate::limits;
-use crate::model::Lifetime;
+use crate::model::{Dialect, Lifetime};
 
 /// One command line flag.
 #[derive(Debug)]
@@ -437,6 +437,13 @@ pub static FLAGS: &[Flag] = &[
             Ok(())
         },
         show: |draft| draft.merging.config.iter().map(|path| path.display().to_string()).collect()),
+    setting!("merge.dialect", Merging, Text, "",
+        "Take pushes in the way of another gateway: aggregation-gateway (prom-aggregation-gateway) or gravel (gravel-gateway). They add up where no rule says otherwise, PUT too, and POST on the bare /metrics path is taken.",
+        set: |draft, value| {
+            draft.merging.dialect = Dialect::parse(value).map_err(|fault| format!("--merge.dialect {fault}"))?;
+            Ok(())
+        },
+        show: |draft| draft.merging.dialect.name().to_owned()),
     setting!("merge.keys", Merging, Word, "1024",
         "How many keys of merged pushes (Idempotency-Key) a group remembers, so that a repeated push is not merged again.",
         set: |draft, value| {

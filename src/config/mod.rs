@@ -17,7 +17,7 @@ use std::time::Duration;
 use crate::clock::UnixNanos;
 pub use crate::format::duration;
 use crate::limits;
-use crate::model::Lifetime;
+use crate::model::{Dialect, Lifetime};
 use flags::{Action, Draft, FLAGS, Kind, Role};
 pub use flags::{LogFormat, LogLevel, SyncMode};
 pub use paths::Paths;
@@ -91,6 +91,7 @@ pub struct Lifetimes {
 pub struct Merging {
     /// The file with rules, if there is one.
     pub config: Option<PathBuf>,
+    pub dialect: Dialect,
     /// How many keys of pushes a group remembers.
     pub keys: usize,
     /// For how long.

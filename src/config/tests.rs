@@ -112,6 +112,7 @@ fn values_are_shown_as_the_reference_shows_them() {
             "log.format=logfmt",
             "log.level=debug",
             "merge.config=",
+            "merge.dialect=",
             "merge.keys=1024",
             "merge.keys-for=1h0m0s",
             "persistence.file=",

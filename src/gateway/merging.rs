@@ -15,7 +15,7 @@ use crate::store::keys::Remember;
 use crate::store::life::Stamp;
 use crate::store::merge::{self, Merged};
 
-use super::{Gateway, Manner, Mode};
+use super::{Gateway, Manner, Mode, dialect};
 
 impl Gateway {
     /// Asks `merging` how families are to be merged where pushes do not say.
@@ -26,7 +26,7 @@ impl Gateway {
 
     /// Whether anybody may have said that a push is to be merged.
     pub(super) fn may_merge(&self, options: &PushOptions) -> bool {
-        self.merging.is_some() || options.merge.is_some()
+        self.merging.is_some() || options.merge.is_some() || self.settings.dialect.merges()
     }
 
     /// Applies a push that goes through no plugins and may have to be merged.
@@ -41,7 +41,8 @@ impl Gateway {
         self.check_durable().inspect_err(|refusal| self.telemetry.count_refusal(refusal.reason))?;
         let stamp = Stamp { at: now.wall, life: self.life(key, manner.options.lifetime, None, now) };
         let format = parse::format_of(content_type);
-        let known = if format == BodyFormat::Text && manner.mode == Mode::ReplaceFamilies {
+        let adds = manner.mode == Mode::ReplaceFamilies || self.settings.dialect.merges();
+        let known = if format == BodyFormat::Text && adds {
             self.merge_known(manner.options, key, body, stamp)
         } else {
             None
@@ -89,8 +90,19 @@ impl Gateway {
         cut: impl FnOnce(usize, &dyn Fn(u32) -> Option<u32>) -> Option<Template>,
     ) -> Result<Merged, Refusal> {
         let Manner { mode, options } = manner;
+        let dialect = self.settings.dialect;
+        let translated = dialect::translate(dialect, families)?;
+        if let Some(translated) = &translated {
+            let rule = |name: &str, kind: MetricType| {
+                translated.rule(name).unwrap_or_else(|| self.rule(options, key, name, kind))
+            };
+            let remember = self.remember(options)?;
+            // Its text says more than is stored, so that no other can be known by it.
+            let manner = merge::Manner { rule: &rule, remember, stamp };
+            return self.store.merge(key, &translated.families, manner, |_, _| None);
+        }
         let rule = |name: &str, kind: MetricType| self.rule(options, key, name, kind);
-        if mode == Mode::ReplaceGroup {
+        if mode == Mode::ReplaceGroup && !dialect.merges() {
             for family in &families.families {
                 refuse_merged(&family.name, rule(&family.name, family.kind))?;
             }
@@ -108,8 +120,8 @@ impl Gateway {
     }
 
     fn rule(&self, options: PushOptions, key: &GroupingKey, name: &str, kind: MetricType) -> MergeRule {
-        let by_rules = || self.merging.as_ref().map(|merging| merging.rule(key, name, kind));
-        options.merge.or_else(by_rules).unwrap_or_default()
+        let by_rules = || self.merging.as_ref().and_then(|merging| merging.rule(key, name, kind));
+        options.merge.or_else(by_rules).unwrap_or_else(|| dialect::rule(self.settings.dialect, kind))
     }
 
     fn remember(&self, options: PushOptions) -> Result<Option<Remember>, Refusal> {

@@ -19,6 +19,8 @@ pub struct Routes {
     pub lifecycle: bool,
     /// Whether `P/api/v1/admin/` exists.
     pub admin_api: bool,
+    /// Whether `P/metrics` takes pushes to no group.
+    pub bare_pushes: bool,
 }
 
 /// What a request asks for.
@@ -55,6 +57,18 @@ pub struct PushPath<'p> {
     pub job_is_base64: bool,
     /// What follows the job, with its leading slash, or nothing.
     pub rest: &'p [u8],
+}
+
+impl PushPath<'static> {
+    /// Names no group: the path of a bare push.
+    pub const BARE: PushPath<'static> = PushPath { job: b"", job_is_base64: false, rest: b"" };
+}
+
+impl PushPath<'_> {
+    /// Whether it names no group; all other paths have something for the job.
+    pub fn is_bare(&self) -> bool {
+        self.job.is_empty()
+    }
 }
 
 /// The outcome of a router.
@@ -167,6 +181,9 @@ impl Routes {
             b"POST" if self.admin_api && is(under_prefix?, "/groups", case) => Some(Route::Form(None)),
             b"POST" if page_path(under_prefix?, case).is_some() => {
                 Some(Route::Form(page_path(under_prefix?, case)))
+            }
+            b"PUT" | b"POST" | b"DELETE" if self.bare_pushes && is(under_prefix?, "/metrics", case) => {
+                Some(Route::Push(PushPath::BARE))
             }
             b"PUT" | b"POST" | b"DELETE" => push_path(under_prefix?, case).map(Route::Push),
             _ => None,

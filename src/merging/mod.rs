@@ -57,11 +57,11 @@ impl Merging {
         self.0.refresh();
     }
 
-    /// What holds for a family of the group `key` where its push says nothing.
-    pub fn rule(&self, key: &GroupingKey, family: &str, kind: MetricType) -> MergeRule {
+    /// What the rules say of a family of the group `key`; `None` if none is for it.
+    pub fn rule(&self, key: &GroupingKey, family: &str, kind: MetricType) -> Option<MergeRule> {
         let named = Named { key, family };
         let matches = |rule: &&Rule| rule.has_type(kind) && rule.selector.matches(&named);
-        self.0.with(|rules| rules.iter().find(matches).map_or(MergeRule::Replace, |rule| rule.rule))
+        self.0.with(|rules| rules.iter().find(matches).map(|rule| rule.rule))
     }
 }
 
@@ -73,19 +73,19 @@ mod tests {
     fn the_first_rule_that_matches_holds() {
         let merging = Merging::load(None).unwrap();
         let rule = |family, kind| merging.rule(&GroupingKey::new("a", [("env", "x")]), family, kind);
-        assert_eq!(rule("m", MetricType::Counter), MergeRule::Replace);
+        assert_eq!(rule("m", MetricType::Counter), None);
         let rules = "rules:\n\
             - match: '{job=\"b\"}'\n  rule: first\n\
             - match: 'last_run'\n  rule: last\n\
             - match: '{env=\"x\",__name__=~\"max_.*\"}'\n  types: [gauge, untyped]\n  rule: max\n\
             - match: '{job=\"a\"}'\n  types: [counter, histogram]\n  rule: sum\n";
         merging.0.put_in_force(file::parse(rules).unwrap());
-        assert_eq!(rule("m", MetricType::Counter), MergeRule::Sum);
-        assert_eq!(rule("m", MetricType::GaugeHistogram), MergeRule::Sum);
-        assert_eq!(rule("m", MetricType::Gauge), MergeRule::Replace);
-        assert_eq!(rule("last_run", MetricType::Counter), MergeRule::Last);
-        assert_eq!(rule("max_size", MetricType::Gauge), MergeRule::Max);
-        assert_eq!(rule("max_size", MetricType::Counter), MergeRule::Sum);
-        assert_eq!(merging.rule(&GroupingKey::new("b", []), "x", MetricType::Gauge), MergeRule::First);
+        assert_eq!(rule("m", MetricType::Counter), Some(MergeRule::Sum));
+        assert_eq!(rule("m", MetricType::GaugeHistogram), Some(MergeRule::Sum));
+        assert_eq!(rule("m", MetricType::Gauge), None);
+        assert_eq!(rule("last_run", MetricType::Counter), Some(MergeRule::Last));
+        assert_eq!(rule("max_size", MetricType::Gauge), Some(MergeRule::Max));
+        assert_eq!(rule("max_size", MetricType::Counter), Some(MergeRule::Sum));
+        assert_eq!(merging.rule(&GroupingKey::new("b", []), "x", MetricType::Gauge), Some(MergeRule::First));
     }
 }

@@ -9,7 +9,8 @@ use crate::limits::ECHO_LABELS_BYTES_MAX;
 /// The label set spelled in a push URL. Two pushes with equal keys address the same group; an empty
 /// value is part of the identity.
 ///
-/// Invariant: sorted by label name bytewise, names are unique, `job` is present and not empty.
+/// Invariant: sorted by label name bytewise, names are unique, `job` is present and not empty. But for one
+/// key: the [bare](GroupingKey::bare) one has no labels.
 #[derive(Clone)]
 pub struct GroupingKey {
     /// Name, value, name, value, ... without separators.
@@ -19,11 +20,18 @@ pub struct GroupingKey {
 }
 
 impl GroupingKey {
+    /// The key without labels, of the group that keeps pushes to no group.
+    pub fn bare() -> GroupingKey {
+        GroupingKey::new("", [])
+    }
+
     /// Makes a key of `job` and further labels. A name given twice keeps its last value, and a label
-    /// named `job` gives way to the job itself.
+    /// named `job` gives way to the job itself. Without a job only the bare key can be made.
     pub fn new<'l>(job: &'l str, labels: impl IntoIterator<Item = (&'l str, &'l str)>) -> GroupingKey {
         let mut sorted: Vec<(&str, &str)> = labels.into_iter().collect();
-        sorted.push(("job", job));
+        if !job.is_empty() {
+            sorted.push(("job", job));
+        }
         // The sort is stable, so of equal names the last one given stands last.
         sorted.sort_by(|a, b| a.0.cmp(b.0));
         let mut text = String::with_capacity(sorted.iter().map(|(n, v)| n.len() + v.len()).sum());
@@ -41,7 +49,7 @@ impl GroupingKey {
     }
 
     /// How many grouping labels there are.
-    #[expect(clippy::len_without_is_empty, reason = "a key always has its job")]
+    #[expect(clippy::len_without_is_empty, reason = "only one key is, and is called bare")]
     pub fn len(&self) -> usize {
         self.ends.len() / 2
     }
@@ -61,9 +69,14 @@ impl GroupingKey {
         self.labels().find(|label| label.0 == name).map(|label| label.1)
     }
 
-    /// The job, which every key has.
+    /// The job, which every key has but the bare one, where this is empty.
     pub fn job(&self) -> &str {
-        self.get("job").expect("a grouping key always holds its job")
+        self.get("job").unwrap_or_default()
+    }
+
+    /// Whether it is the one without labels.
+    pub fn is_bare(&self) -> bool {
+        self.ends.is_empty()
     }
 
     fn piece(&self, position: usize) -> &str {
@@ -125,6 +138,13 @@ mod tests {
         assert_eq!(key.job(), "j");
         assert_eq!(key.get("a"), Some(""));
         assert_eq!(key.get("b"), None);
+    }
+
+    #[test]
+    fn the_bare_key_has_nothing() {
+        let bare = GroupingKey::bare();
+        assert_eq!((bare.len(), bare.job(), bare.to_string()), (0, "", "{}".to_owned()));
+        assert!(bare.is_bare() && !GroupingKey::new("j", []).is_bare());
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! Nothing here does IO, reads a clock or spawns a thread, and nothing knows a byte format.
 
 pub mod detail;
+mod dialect;
 pub mod families;
 pub mod grouping_key;
 pub mod histogram;
@@ -19,6 +20,7 @@ pub mod refusal;
 pub mod request;
 pub mod template;
 
+pub use dialect::Dialect;
 pub use families::{
     Detail, Families, Family, Field, Label, MetricType, Number, Part, SampleSpan, Series, Span,
 };

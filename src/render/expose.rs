@@ -169,6 +169,8 @@ impl Index {
     fn write(&self, out: &mut Vec<u8>, form: Form, name: &str, fragments: &[Fragment]) {
         let sources = self.sources(name, fragments);
         let all = fragments.iter().zip(&sources);
+        // What was pushed to no group has no times of its own.
+        let all = all.filter(|(_, source)| !matches!(source, Source::Time(group, _) if group.key.is_bare()));
         if form.format == Format::Text {
             for (fragment, source) in all {
                 match *source {

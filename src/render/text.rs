@@ -99,9 +99,11 @@ impl LineLabels<'_> {
 /// Writes a run with the grouping labels put in at their cuts.
 fn write_merged(out: &mut Vec<u8>, run: &str, cuts: &[u32], key: &KeyText) {
     let run = run.as_bytes();
+    // The bare key has none.
+    let first = cuts.first().map_or(0, |first| *first);
     // The grouping labels mostly stand together.
-    if cuts.iter().all(|cut| *cut == cuts[0]) {
-        let (before, after) = run.split_at(cuts[0] as usize);
+    if cuts.iter().all(|cut| *cut == first) {
+        let (before, after) = run.split_at(first as usize);
         out.extend_from_slice(before);
         out.extend_from_slice(key.all().as_bytes());
         out.extend_from_slice(after);
@@ -178,9 +180,12 @@ fn write_bound(out: &mut Vec<u8>, name: &str, bound: f64) {
 
 /// Closes the braces over the last label's comma and writes the value.
 fn end_line(out: &mut Vec<u8>, value: f64) {
-    debug_assert_eq!(out.last(), Some(&b','));
-    out.pop();
-    out.extend_from_slice(b"} ");
+    debug_assert!(matches!(out.last(), Some(b',' | b'{')));
+    // The comma behind the last label. The brace goes too where there is none.
+    if out.pop() == Some(b',') {
+        out.push(b'}');
+    }
+    out.push(b' ');
     write_float(out, value);
     out.push(b'\n');
 }

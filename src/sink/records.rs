@@ -134,6 +134,9 @@ pub fn read_chunk_key(bytes: &[u8]) -> Option<(&[u8], u64)> {
 /// They are no grouping key.
 pub fn read_key(bytes: &[u8]) -> Result<GroupingKey, BadRecord> {
     const NONSENSE: BadRecord = BadRecord::Nonsense("it is kept under what is no grouping key");
+    if bytes.is_empty() {
+        return Ok(GroupingKey::bare());
+    }
     let text = bytes.strip_suffix(&[SEPARATOR]).ok_or(NONSENSE)?;
     let pieces: Result<Vec<&str>, _> = text.split(|byte| *byte == SEPARATOR).map(str::from_utf8).collect();
     let pieces = pieces.map_err(|_| NONSENSE)?;

@@ -203,7 +203,9 @@ impl<'f, 'b> Builder<'f, 'b> {
                 overridden.push(&label.name);
             }
         }
-        if !self.key_has_instance && !labels.iter().any(|label| label.0 == "instance") {
+        // What was pushed to no group is shown as it was pushed, unless it might be a series of some group.
+        let has = |name: &str| labels.iter().any(|label| label.0 == name);
+        if !self.key_has_instance && !has("instance") && (!self.key.is_bare() || has("job")) {
             labels.push(("instance", ""));
         }
         labels.sort_unstable_by(|a, b| a.0.cmp(b.0));

@@ -58,6 +58,10 @@ pub fn key_hash(key: &GroupingKey) -> u64 {
 /// The one other key whose push times would be the same series: the same labels but for an empty
 /// `instance`, which every series without an instance is given.
 pub fn twin(key: &GroupingKey) -> Option<GroupingKey> {
+    if key.is_bare() {
+        // It shows no push times.
+        return None;
+    }
     let others = key.labels().filter(|label| label.0 != "job" && label.0 != "instance");
     match key.get("instance") {
         None => Some(GroupingKey::new(key.job(), others.chain([("instance", "")]))),
@@ -376,5 +380,8 @@ fn candidates(key: &GroupingKey, shape: &Shape, sets: &Snapshot) -> Vec<Candidat
 /// The key made of `names` with the values of `key` and `values`.
 fn restrict(key: &GroupingKey, names: &[Box<str>], values: &[(&str, &str)]) -> GroupingKey {
     let inside = key.labels().filter(|label| names.iter().any(|name| **name == *label.0));
-    GroupingKey::new(key.job(), inside.chain(values.iter().copied()))
+    // The job may be one of the values, if the key itself has none.
+    let job = values.iter().find(|value| value.0 == "job").map_or(key.job(), |value| value.1);
+    let job = if names.iter().any(|name| **name == *"job") { job } else { "" };
+    GroupingKey::new(job, inside.chain(values.iter().copied()))
 }

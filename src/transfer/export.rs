@@ -109,7 +109,7 @@ fn protobuf_of(group: &Group, state: &GroupState) -> Vec<u8> {
     }
     let times: [(&str, UnixNanos); 2] =
         [(PUSH_TIME, state.push_time), (PUSH_FAILURE_TIME, state.failure_time)];
-    for (name, time) in times {
+    for (name, time) in times.into_iter().filter(|_| !group.key.is_bare()) {
         let mut writer = protobuf::Writer::default();
         protobuf::write_field(&mut writer, group, time.seconds(), escaping);
         add(name, None, MetricType::Gauge, writer);

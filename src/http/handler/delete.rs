@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::clock::Now;
-use crate::gateway::{Gateway, Passed, push_path};
+use crate::gateway::{Gateway, Passed};
 use crate::http::Answer;
 use crate::http::client::Client;
 use crate::http::head::Head;
@@ -21,8 +21,7 @@ const ACCEPTED: u16 = 202;
 
 /// Refuses a path that spells no group, and clients that may not delete it.
 pub fn begin(gateway: &Gateway, head: &Head<'_>, client: &Client, path: &PushPath<'_>) -> Next<Waiting> {
-    let names = gateway.settings().names;
-    let key = push_path::grouping_key(path.job, path.job_is_base64, path.rest, names);
+    let key = super::grouping_key(gateway, path);
     match key.and_then(|key| client.check(Action::Delete, Some(&key)).map(|()| key)) {
         Ok(key) => {
             let request = super::request::facts(gateway, head, client);

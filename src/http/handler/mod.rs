@@ -324,8 +324,10 @@ impl Frontend {
 
     /// The group that a path spells.
     fn key_of(&self, path: &PushPath<'_>) -> Result<GroupingKey, Refusal> {
-        let names = self.gateway.settings().names;
-        push_path::grouping_key(path.job, path.job_is_base64, path.rest, names)
+        // The group of bare pushes has a page too, which needs a path.
+        let is_bare = path.job_is_base64 && path.job == b"=" && path.rest.is_empty();
+        let path = if is_bare { &PushPath::BARE } else { path };
+        grouping_key(&self.gateway, path)
     }
 
     /// The answer to a body whose coding is not taken or that does not begin as its coding says.
@@ -338,6 +340,15 @@ impl Frontend {
         self.gateway.telemetry().count_request(handler, method, answer.status);
         answer
     }
+}
+
+/// The group that the path of a push spells.
+fn grouping_key(gateway: &Gateway, path: &PushPath<'_>) -> Result<GroupingKey, Refusal> {
+    if path.is_bare() {
+        return Ok(GroupingKey::bare());
+    }
+    let names = gateway.settings().names;
+    push_path::grouping_key(path.job, path.job_is_base64, path.rest, names)
 }
 
 /// What a route takes a right to, where that does not hang on a group. Probes are for everybody who is

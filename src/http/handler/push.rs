@@ -5,7 +5,7 @@ use std::time::Instant;
 use bytes::Bytes;
 
 use crate::clock::Now;
-use crate::gateway::{Gateway, Manner, Mode, Passed, push_path};
+use crate::gateway::{Gateway, Manner, Mode, Passed};
 use crate::http::Answer;
 use crate::http::client::Client;
 use crate::http::encoding::Coding;
@@ -67,8 +67,7 @@ pub fn begin(
         BodyLength::Chunked => 0,
     };
     let facts = Facts { method, size_bytes: head.size_bytes + body_bytes, begun: Instant::now() };
-    let names = gateway.settings().names;
-    let key = push_path::grouping_key(path.job, path.job_is_base64, path.rest, names);
+    let key = super::grouping_key(gateway, path);
     let key = key.and_then(|key| client.check(Action::Push, Some(&key)).map(|()| key));
     match key.and_then(|key| Ok((key, options::of(head)?))) {
         Ok((key, options)) => {

@@ -9,6 +9,7 @@ fn routes(prefix: &str) -> Routes {
         telemetry_path: format!("{prefix}/metrics"),
         lifecycle: true,
         admin_api: true,
+        bare_pushes: false,
     }
 }
 
