@@ -98,6 +98,7 @@ impl Gateway {
     fn forgive_timestamps(&self, families: &mut Families<'_>) {
         if self.settings.lenient && families.timestamped {
             families.timestamped = false;
+            families.timestamps.clear();
             self.telemetry.count_lenience(Leniency::Timestamp);
         }
     }

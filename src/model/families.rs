@@ -196,6 +196,8 @@ pub struct Families<'b> {
     pub samples: Vec<SampleSpan>,
     /// Whether any sample carried a timestamp; such a push is refused by the store.
     pub timestamped: bool,
+    /// Series (by position) and their timestamps, in milliseconds, as far as they are known.
+    pub timestamps: Vec<(u32, i64)>,
 }
 
 impl<'b> Families<'b> {
@@ -207,6 +209,7 @@ impl<'b> Families<'b> {
         self.series.clear();
         self.parts.clear();
         self.samples.clear();
+        self.timestamps.clear();
         Families {
             // Collecting an emptied vector into one of the same layout keeps its allocation.
             families: self.families.into_iter().map(|_| unreachable!("cleared above")).collect(),
@@ -216,6 +219,7 @@ impl<'b> Families<'b> {
             parts: self.parts,
             samples: self.samples,
             timestamped: false,
+            timestamps: self.timestamps,
         }
     }
 

@@ -48,6 +48,20 @@ impl GroupingKey {
         GroupingKey { text: text.into(), ends: ends.into() }
     }
 
+    /// Makes a key of labels that are sorted by name, of different names, the job among them.
+    pub fn of_sorted<'l>(labels: impl ExactSizeIterator<Item = (&'l str, &'l str)> + Clone) -> GroupingKey {
+        let mut text = String::with_capacity(labels.clone().map(|(n, v)| n.len() + v.len()).sum());
+        let mut ends = Vec::with_capacity(labels.len() * 2);
+        for piece in labels.flat_map(|(name, value)| [name, value]) {
+            text.push_str(piece);
+            ends.push(text.len() as u32);
+        }
+        let key = GroupingKey { text: text.into(), ends: ends.into() };
+        debug_assert!(key.labels().map(|label| label.0).is_sorted_by(|a, b| a < b));
+        debug_assert!(key.get("job").is_some());
+        key
+    }
+
     /// How many grouping labels there are.
     #[expect(clippy::len_without_is_empty, reason = "only one key is, and is called bare")]
     pub fn len(&self) -> usize {

@@ -1,10 +1,11 @@
 //! How long a plugin may run: a count of steps and a time, both kept per thread.
 //!
-//! The count is decremented at every step; the clock is looked at only now and then, more often once
-//! steps turn out to be slow. Where the wall clock says that the time is spent, the thread's CPU clock
-//! decides: a preempted core is not the plugin's fault. Reading that clock is a system call, so it is
-//! read only then, and a plugin is cut once it used half of its time again, by that clock. Once spent,
-//! every further step fails, so no `pcall` can swallow it.
+//! The count is decremented at every step; the clock is looked at only now and then, more often at the
+//! beginning and once steps turn out to be slow, as errors are that leave a deep stack. Where the wall
+//! clock says that the time is spent, the thread's CPU clock decides: a preempted core is not the plugin's
+//! fault. Reading that clock is a system call, so it is read only once steps are slow or the time is over;
+//! of what went before, half of the allowance counts at most. Once spent, every further step fails, so no
+//! `pcall` can swallow it.
 
 use std::cell::Cell;
 use std::time::{Duration, Instant};
@@ -72,6 +73,8 @@ pub struct Used {
 
 /// Steps between two looks at the clock, while they are as fast as steps should be.
 const SLICE: i64 = 256;
+/// Steps before the first look; each slice is twice as long as the one before.
+const SLICE_FIRST: i64 = 32;
 /// The same while they are slow, as copies of large strings are.
 const SLICE_SLOW: i64 = 8;
 /// A slice that takes longer has slow steps.
@@ -87,8 +90,8 @@ struct Meter {
     expired: Cell<bool>,
     allowance: Cell<Allowance>,
     started: Cell<Option<Instant>>,
-    /// The CPU clock when the wall clock ran out.
-    overdue_since: Cell<Option<Duration>>,
+    /// The CPU clock when it was first read, and what counted as used by then.
+    watched: Cell<Option<(Duration, Duration)>>,
     deadline: Cell<Duration>,
     looked: Cell<Duration>,
 }
@@ -103,7 +106,7 @@ thread_local! {
             expired: Cell::new(false),
             allowance: Cell::new(Allowance::ASIDE),
             started: Cell::new(None),
-            overdue_since: Cell::new(None),
+            watched: Cell::new(None),
             deadline: Cell::new(Duration::ZERO),
             looked: Cell::new(Duration::ZERO),
         }
@@ -139,7 +142,10 @@ impl Meter {
             return true;
         }
         let slow = elapsed.saturating_sub(self.looked.replace(elapsed)) > SLICE_TIME_MAX;
-        let size = if slow { SLICE_SLOW } else { SLICE }.min(left);
+        if slow {
+            self.cpu_used(elapsed);
+        }
+        let size = if slow { SLICE_SLOW } else { (2 * self.slice_size.get()).min(SLICE) }.min(left);
         self.left.set(left - size);
         self.slice.set(size);
         self.slice_size.set(size);
@@ -150,20 +156,25 @@ impl Meter {
         if elapsed < self.deadline.get() {
             return false;
         }
-        let now = thread_cpu_time();
-        let since = match self.overdue_since.get() {
-            Some(since) => since,
-            None => {
-                self.overdue_since.set(Some(now));
-                now
-            }
-        };
-        match (self.allowance.get().time / 2).checked_sub(now.saturating_sub(since)) {
+        match self.allowance.get().time.checked_sub(self.cpu_used(elapsed)) {
             Some(rest) if !rest.is_zero() => {
                 self.deadline.set(elapsed + rest);
                 false
             }
             _ => true,
+        }
+    }
+
+    /// What the stretch used by the CPU clock, as far as that was looked at.
+    fn cpu_used(&self, elapsed: Duration) -> Duration {
+        let now = thread_cpu_time();
+        match self.watched.get() {
+            Some((since, used)) => used + now.saturating_sub(since),
+            None => {
+                let used = elapsed.min(self.allowance.get().time / 2);
+                self.watched.set(Some((now, used)));
+                used
+            }
         }
     }
 }
@@ -191,7 +202,7 @@ pub fn charge(steps: usize) -> Result<(), Fault> {
 pub fn arm(allowance: Allowance) {
     METER.with(|meter| {
         let steps = i64::try_from(allowance.steps).unwrap_or(i64::MAX / 4).min(i64::MAX / 4);
-        let first = SLICE.min(steps);
+        let first = SLICE_FIRST.min(steps);
         meter.slice.set(first);
         meter.slice_size.set(first);
         meter.left.set(steps - first);
@@ -199,7 +210,7 @@ pub fn arm(allowance: Allowance) {
         meter.expired.set(false);
         meter.allowance.set(allowance);
         meter.started.set(Some(Instant::now()));
-        meter.overdue_since.set(None);
+        meter.watched.set(None);
         meter.deadline.set(allowance.time);
         meter.looked.set(Duration::ZERO);
     });

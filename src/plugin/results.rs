@@ -118,6 +118,13 @@ impl Plugins {
 impl Worker {
     /// Keeps what there is to tell about the push on stage.
     pub fn note_result(&mut self, refusal: Option<&Refusal>, stored: bool) {
+        for slot in &mut self.slots {
+            // A plugin with no other hook has had no machine made yet.
+            if slot.active && slot.vm.is_none() && slot.planned.about.hooks.contains(&"on_result") {
+                // One that cannot be made is tried again, and its fault was logged when it was loaded.
+                let _ = slot.may_run(&self.stage);
+            }
+        }
         let wants = |slot: &super::worker::Slot| {
             let vm = slot.vm.as_ref().filter(|vm| slot.active && !vm.manifest.on_result.is_empty());
             vm.map(|vm| vm.take_context())

@@ -258,7 +258,7 @@ impl Worker {
         let mut passed = Passed::default();
         let mut outcome = self.phase_request(&mut passed);
         if outcome.is_none() {
-            let key = self.stage.draft.borrow().grouping_key();
+            let key = self.stage.draft.borrow().grouping_key_or(push.key);
             let body = push.body;
             let (stage, around) = (&self.stage, &push.around);
             let asks = self.slots.iter().any(|slot| slot.active && slot.planned.about.facts);
@@ -294,11 +294,11 @@ impl Worker {
             }
             Some(Outcome::Discarded) => Ok(()),
             None => {
-                let key = self.stage.draft.borrow().grouping_key();
+                let key = self.stage.draft.borrow().grouping_key_or(push.key);
                 // What another key led here, or was skipped, says nothing of the next push.
                 let memory = match chain {
                     None => Memory::Image,
-                    Some(chain) if key == *push.key && passed.skipped.is_empty() => Memory::Outcome(chain),
+                    Some(chain) if *key == *push.key && passed.skipped.is_empty() => Memory::Outcome(chain),
                     Some(_) => Memory::Nothing,
                 };
                 let stored = self.store(&key, memory, push.body, push.store_again, push.store);
@@ -399,11 +399,12 @@ impl Worker {
             Body::Lua(_) => slot.planned.about.hooks.contains(&"on_request"),
         };
         self.phase(passed, takes_part, |slot, stage| {
-            let before = stage.draft.borrow().grouping_key();
+            let received = stage.received.borrow();
+            let before = stage.draft.borrow().grouping_key_or(&received);
             let ended = slot.request(stage);
-            let after = stage.draft.borrow().grouping_key();
+            let after = stage.draft.borrow().grouping_key_or(&received);
             if before != after {
-                (slot.undo_group, slot.group_after) = (Some(before), Some(after));
+                (slot.undo_group, slot.group_after) = (Some(before.into_owned()), Some(after.into_owned()));
             }
             ended
         })
@@ -548,7 +549,7 @@ impl Slot {
     }
 
     /// Checks the breaker and makes the machine; gives the job.
-    fn may_run(&mut self, stage: &Rc<Stage>) -> Result<String, Fault> {
+    pub fn may_run(&mut self, stage: &Rc<Stage>) -> Result<String, Fault> {
         let job = stage.received.borrow().job().to_owned();
         let now = Instant::now();
         if !self.breaker.allows(&job, now) {

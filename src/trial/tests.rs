@@ -68,15 +68,20 @@ fn a_test_may_say_what_is_stored() {
                end
              end }",
         ),
+        ("breaks.lua", "return { api = 1, on_sample = function(s) s.lables.x = 'y' end }"),
         (
             "p_test.lua",
             "local t = gate.test
 t.case('lent', function()
-  local r = t.push { body = 'x 1\n', facts = { job_series = 101, group_series = 7 } }
+  local r = t.push { body = 'x 1\\n', facts = { job_series = 101, group_series = 7 } }
   t.eq({ r.status, r.reason }, { 429, '7 nil' })
-  r = t.push { body = 'x 1\n', facts = { job_series = 101, group_age = 2.5 } }
+  r = t.push { body = 'x 1\\n', facts = { job_series = 101, group_age = 2.5 } }
   t.eq({ r.status, r.reason }, { 429, '0 2.5' })
-  t.eq(t.push({ body = 'x 1\n' }).status, 200)
+  t.eq(t.push({ body = 'x 1\\n' }).status, 200)
+end)
+t.case('logged', function()
+  t.use { 'p', 'breaks' }
+  t.eq(t.push({ body = 'x 1\\n' }).status, 200)
 end)
 t.case('misspelt', function() t.push { facts = { jobs = 1 } } end)
 t.case('text', function() t.push { facts = { job_series = 'x' } } end)",
@@ -85,6 +90,7 @@ t.case('text', function() t.push { facts = { job_series = 'x' } } end)",
     let report = folder.test(None);
     let failures: Vec<_> = report.failures.iter().map(|(name, why)| format!("{name}: {why}")).collect();
     let expected = [
+        "p_test.lua: logged: p_test.lua:11: expected 200, got 500\nlogged by the last push: breaks: error: E_FIELD: a sample has no lables",
         "p_test.lua: misspelt: E_TEST: t.push: facts have no jobs",
         "p_test.lua: text: E_TEST: t.push: facts.job_series is a number from 0 on",
     ];

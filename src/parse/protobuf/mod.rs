@@ -121,7 +121,8 @@ impl<'b> Parser<'b> {
             match number {
                 1 => self.label(head, start, field.bytes()?)?,
                 6 => {
-                    field.varint()?;
+                    let at = field.varint()? as i64;
+                    self.families.timestamps.push((self.families.series.len() as u32, at));
                     self.families.timestamped = true;
                 }
                 2..=5 | 7 => {

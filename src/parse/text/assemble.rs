@@ -90,6 +90,7 @@ pub(super) struct Assembly<'b, 's> {
     line_indexed: usize,
     /// The labels of the series that the line before led to.
     last_labels: Span,
+    last_series: u32,
     /// Whether the current line has begun with just their names, all of them bare.
     is_like_last_line: bool,
     is_guessing: bool,
@@ -108,6 +109,7 @@ impl<'b, 's> Assembly<'b, 's> {
             line_labels: 0,
             line_indexed: 0,
             last_labels: Span::default(),
+            last_series: 0,
             is_like_last_line: true,
             is_guessing: true,
             series_interleave: false,
@@ -293,13 +295,16 @@ impl<'b, 's> Assembly<'b, 's> {
             }
         };
         self.last_labels = self.into.series[series as usize].labels;
+        self.last_series = series;
         if !self.into.timestamped {
             self.into.samples.push(SampleSpan { start: text.start, end: text.end, series, field });
         }
         Ok(())
     }
 
-    pub(super) fn set_timestamped(&mut self) {
+    /// Notes a timestamp, in milliseconds, of the sample added last.
+    pub(super) fn set_timestamped(&mut self, at: i64) {
+        self.into.timestamps.push((self.last_series, at));
         self.into.timestamped = true;
         self.into.samples.clear();
     }
@@ -465,6 +470,9 @@ impl<'b, 's> Assembly<'b, 's> {
         self.into.series = ordered;
         for sample in &mut self.into.samples {
             sample.series = moved_to[sample.series as usize];
+        }
+        for (series, _) in &mut self.into.timestamps {
+            *series = moved_to[*series as usize];
         }
     }
 

@@ -294,14 +294,14 @@ impl<'b> Line<'_, 'b, '_> {
         self.cursor.skip_blanks();
         let word = self.cursor.word()?;
         let parsed = std::str::from_utf8(word).ok().and_then(|text| text.parse::<i64>().ok());
-        if parsed.is_none() {
+        let Some(at) = parsed else {
             return Err(Box::new(ErrorKind::Timestamp(quoted(word))));
-        }
+        };
         let rest = self.cursor.rest_of_line()?;
         if !rest.is_empty() {
             return Err(Box::new(ErrorKind::AfterTimestamp(quoted(&rest))));
         }
-        self.assembly.set_timestamped();
+        self.assembly.set_timestamped(at);
         Ok(())
     }
 

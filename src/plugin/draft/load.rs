@@ -43,6 +43,7 @@ impl Draft {
         self.labels.clear();
         self.parts.clear();
         self.blobs.clear();
+        self.timestamps.clear();
         self.group.clear();
         self.outline.clear();
         self.sample_of.clear();
@@ -115,7 +116,7 @@ impl Draft {
     }
 
     fn load_details(&mut self, families: &Families<'_>) {
-        if families.details.is_empty() {
+        if families.details.is_empty() && families.timestamps.is_empty() {
             return;
         }
         // The series of the families in order are the samples, whatever order the spans have.
@@ -131,6 +132,10 @@ impl Draft {
             self.blobs.extend_from_slice(&detail.message);
             sample.detail = Some(Span { start, end: self.blobs.len() as u32 });
         }
+        let timestamps = families.timestamps.iter();
+        self.timestamps.extend(timestamps.map(|(series, at)| (sample_of[*series as usize], *at)));
+        self.timestamps.sort_by_key(|timestamp| timestamp.0);
+        self.timestamps.dedup_by_key(|timestamp| timestamp.0);
     }
 
     /// The place of a text: in the body where it was borrowed from there, else at the arena's end.
@@ -218,7 +223,12 @@ impl Draft {
 
     /// The grouping key as it is now.
     pub fn grouping_key(&self) -> GroupingKey {
-        let job = self.group_label("job").unwrap_or_default();
-        GroupingKey::new(job, self.group())
+        GroupingKey::of_sorted(self.group())
+    }
+
+    /// The same, for callers that have a key which it is likely to be.
+    pub fn grouping_key_or<'k>(&self, likely: &'k GroupingKey) -> Cow<'k, GroupingKey> {
+        let is_likely = self.group.len() == likely.len() && self.group().eq(likely.labels());
+        if is_likely { Cow::Borrowed(likely) } else { Cow::Owned(self.grouping_key()) }
     }
 }

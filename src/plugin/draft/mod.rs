@@ -94,6 +94,8 @@ pub struct Draft {
     parts: Vec<Part>,
     blobs: Vec<u8>,
     timestamped: bool,
+    /// Of samples as they came, sorted by sample: milliseconds.
+    timestamps: Vec<(u32, i64)>,
     names: NameRules,
     /// Whether names may break the rules and values may be null until the last plugin is through.
     is_loose: bool,
@@ -139,6 +141,7 @@ impl Draft {
             parts: Vec::new(),
             blobs: Vec::new(),
             timestamped: false,
+            timestamps: Vec::new(),
             names,
             is_loose: false,
             group: Vec::new(),
@@ -202,6 +205,12 @@ impl Draft {
         &self.parts[self.samples[sample as usize].parts.range()]
     }
 
+    /// The timestamp that came with a sample, in milliseconds.
+    pub fn timestamp(&self, sample: u32) -> Option<i64> {
+        let at = self.timestamps.binary_search_by_key(&sample, |timestamp| timestamp.0).ok()?;
+        Some(self.timestamps[at].1)
+    }
+
     /// Samples the body held.
     pub fn received(&self) -> usize {
         self.received
@@ -229,7 +238,7 @@ impl Draft {
         self.samples.iter().filter(|sample| !sample.dropped).map(lines).sum()
     }
 
-    pub fn group(&self) -> impl ExactSizeIterator<Item = (&str, &str)> {
+    pub fn group(&self) -> impl ExactSizeIterator<Item = (&str, &str)> + Clone {
         self.group.iter().map(|label| (self.text(label.name), self.text(label.value)))
     }
 

@@ -9,7 +9,7 @@ use crate::clock::Now;
 use crate::gateway::{Gateway, Mode, Settings};
 use crate::model::{GroupingKey, Reason, RequestFacts};
 use crate::store::usage::StoreLimits;
-use crate::telemetry::{OwnValue, Telemetry};
+use crate::telemetry::Telemetry;
 
 #[test]
 fn the_request_can_be_read_refused_and_moved() {
@@ -279,30 +279,41 @@ fn handles_that_were_kept_are_stale() {
 }
 
 #[test]
+fn a_sample_tells_the_timestamp_that_the_push_will_be_refused_for() {
+    let rig = Rig::of(
+        "on_sample = function(s)
+           if s.timestamp then return gate.reject(400, s.name .. ' at ' .. s.timestamp) end
+         end",
+    );
+    let refusal = rig.push("b 1\na 2\nc 1 -5\na{x=\"y\"} 3 1700000000123\n").unwrap_err();
+    // Families go in order of their first appearance.
+    assert_eq!(refusal.text, "push rejected by plugin p: a at 1700000000123");
+    let histogram = "# TYPE h histogram\nh_bucket{le=\"+Inf\"} 1 7\nh_sum 1 8\nh_count 1 9\n";
+    assert_eq!(rig.push(histogram).unwrap_err().text, "push rejected by plugin p: h at 7");
+    rig.push("a 1\n").unwrap();
+}
+
+#[test]
 fn on_result_is_told_the_status_that_is_sent() {
-    let told = "local last = gate.gauge { name = 'status', help = 'x' }
-         return { api = 1, on_result = function(res) last:set(res.status) end }";
+    let rig = Rig::of("on_result = function(res, req) assert(res.status == tonumber(req.path)) end");
     let limits = StoreLimits { groups: 1, ..StoreLimits::default() };
-    let rig = Rig::new(&[("p.lua", told)]);
     let settings = Settings { limits, ..Settings::default() };
     let gateway =
         Gateway::new(settings, Arc::new(Telemetry::new(1))).unwrap().with_plugins(rig.plugins.clone());
-    let status = |job: &str, facts: RequestFacts, body: &'static str| {
+    let push = |job: &str, status: u16, accepted: u16, body: &'static str| {
+        let facts =
+            RequestFacts { method: "PUT", path: status.to_string(), accepted, ..RequestFacts::default() };
         let key = GroupingKey::new(job, []);
         let _ = gateway.push_with(Mode::ReplaceGroup, &key, facts, &body.into(), Now::read());
         gateway.tell_results();
-        let families = gateway.telemetry().families();
-        let family = families.iter().find(|family| family.name == "floodway_plugin_p_status").unwrap();
-        match family.series[0].value {
-            OwnValue::Plain(value) => value,
-            _ => panic!("a gauge"),
-        }
+        let errors: u64 = rig.plugins.all_shared()[0].1.counts.errors().map(|error| error.1).sum();
+        errors
     };
-    let facts = || RequestFacts { method: "PUT", ..RequestFacts::default() };
-    assert_eq!(status("a", facts(), "a 1\n"), 200.0);
-    assert_eq!(status("a", RequestFacts { accepted: 202, ..facts() }, "a 1\n"), 202.0);
-    assert_eq!(status("a", facts(), "a\n"), 400.0);
-    assert_eq!(status("b", facts(), "a 1\n"), 429.0);
+    assert_eq!(push("a", 200, 200, "a 1\n"), 0);
+    assert_eq!(push("a", 202, 202, "a 1\n"), 0);
+    assert_eq!(push("a", 400, 200, "a\n"), 0);
+    assert_eq!(push("b", 429, 200, "a 1\n"), 0);
+    assert_eq!(push("a", 400, 200, "a 1\n"), 1);
 }
 
 #[test]

@@ -139,8 +139,8 @@ impl UserData for SampleHandle {
             Ok(this.state.stage.draft.borrow().sample(at).loose.null)
         });
         fields.add_field_method_get("timestamp", |_, this| {
-            this.with_value("timestamp")?;
-            Ok(Value::Nil)
+            let at = this.with_value("timestamp")?;
+            Ok(this.state.stage.draft.borrow().timestamp(at).map(|at| at as f64))
         });
         fields.add_field_method_get("value", |_, this| {
             let at = this.with_value("value")?;

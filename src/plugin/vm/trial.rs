@@ -118,7 +118,15 @@ impl TestFile {
         desk.pass.set(Some(pass));
         let outcome = self.call(&function);
         desk.pass.set(None);
-        outcome.map(|()| desk.replies.take())
+        let replies = desk.replies.take();
+        match outcome {
+            Ok(()) => Ok(replies),
+            Err(why) => {
+                // A status of 500 tells nothing; what the plugins logged does.
+                let last = replies.last().map(|reply| &*reply.log).unwrap_or_default();
+                Err(last.iter().fold(why, |why, record| format!("{why}\nlogged by the last push: {record}")))
+            }
+        }
     }
 
     /// Calls a function of the file under its budget.
