@@ -137,8 +137,14 @@ fn push_native(out: &mut Vec<u8>, stored: Operand<'_>, pushed: Operand<'_>) -> R
         (None, None) => return Ok(()),
         (Some(_), None) if !pushed.is_empty => return Err(MergeFault::OneIsNative),
         (None, Some(_)) if !stored.is_empty => return Err(MergeFault::OneIsNative),
-        (Some(one), None) => return Ok(push_native_fields(out, one)),
-        (None, Some(two)) => return Ok(push_native_fields(out, two)),
+        (Some(one), None) => {
+            push_native_fields(out, one);
+            return Ok(());
+        }
+        (None, Some(two)) => {
+            push_native_fields(out, two);
+            return Ok(());
+        }
         (Some(one), Some(two)) => (one, two),
     };
     let read = |message| NativeHistogram::read(message).map_err(|_| MergeFault::OutOfRange);

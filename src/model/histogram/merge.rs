@@ -213,7 +213,8 @@ fn both(one: &Buckets, two: &Buckets) -> Result<Buckets, Misfit> {
             (None, None) => return Ok(sum),
             (Some(first), Some(second)) if first.0 == second.0 => {
                 let bucket = (first.0, add(first.1, second.1)?);
-                (one.next(), two.next());
+                one.next();
+                two.next();
                 bucket
             }
             (Some(first), second) if second.is_none_or(|second| first.0 < second.0) => {
