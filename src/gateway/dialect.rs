@@ -127,5 +127,6 @@ fn copy<'b>(families: &Families<'b>) -> Families<'b> {
         details: families.details.clone(),
         samples: Vec::new(),
         timestamped: families.timestamped,
+        timestamps: families.timestamps.clone(),
     }
 }

@@ -399,7 +399,7 @@ impl Store {
         };
         match (verdict, group) {
             (Ok(()), Some(group)) => {
-                let planned = Growth::planned(key, Some(&old), &new);
+                let planned = Growth::planned(key, Some(&old), &new).with_names(plan.name_bytes(&claimed));
                 let reserved = self.usage.reserve(key.job(), planned, always)?;
                 // Values may have changed since the plan.
                 let published = group.state.update(|state| match change.next(state) {
@@ -407,21 +407,23 @@ impl Store {
                     Err(stop) => Next::Keep(Err(stop)),
                 });
                 debug_assert!(published.is_ok(), "only the holder of the key's claim seals");
-                match published {
-                    Ok(Ok((old, new))) => reserved.settle(Growth::done(key, Some(&old), &new)),
-                    Ok(Err(stop)) => return stop.attempt(),
-                    Err(_) => {}
+                if let Ok(Err(stop)) = published {
+                    return stop.attempt();
                 }
-                plan.book(&mut claimed);
+                let names = plan.book(&mut claimed);
+                if let Ok(Ok((old, new))) = published {
+                    reserved.settle(Growth::done(key, Some(&old), &new).with_names(names));
+                }
                 self.alarms.set(group, now.life);
                 self.note(group);
                 Ok(Attempt::Done)
             }
             (Ok(()), None) => {
-                let reserved = self.usage.reserve(key.job(), Growth::planned(key, None, &new), always)?;
-                plan.book(&mut claimed);
+                let planned = Growth::planned(key, None, &new).with_names(plan.name_bytes(&claimed));
+                let reserved = self.usage.reserve(key.job(), planned, always)?;
+                let names = plan.book(&mut claimed);
                 self.insert(key, new.clone());
-                reserved.settle(Growth::done(key, None, &new));
+                reserved.settle(Growth::done(key, None, &new).with_names(names));
                 registered.keep();
                 Ok(Attempt::Done)
             }
@@ -551,10 +553,11 @@ impl Store {
             // A push of the same shape may have come meanwhile, or come just now.
             let sealed = group.state.seal(|state| wanted(state).then(|| state.clone()));
             let Ok(Some(state)) = sealed else { return false };
-            self.usage.count(key.job(), Growth::deleted(key, &state));
+            let mut names = 0;
             for (held, _, family) in state.families() {
-                claimed.release(held.block.shape.name(family), family.kind);
+                names += claimed.release(held.block.shape.name(family), family.kind);
             }
+            self.usage.count(key.job(), Growth::deleted(key, &state).with_names(-names));
             self.forget(group);
             self.name_sets.unregister(key);
             self.note(group);

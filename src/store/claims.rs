@@ -19,6 +19,10 @@ use crate::model::names::is_legacy_metric_name;
 /// Enough that two of a handful of workers seldom meet; few enough to take all of them at once.
 const STRIPES: usize = 256;
 
+/// Memory of a name that some group holds, about: its entry here, and in the exposition's index its family
+/// with a first segment.
+pub const NAME_BYTES: i64 = 1024;
+
 /// Number of metric types; [`MetricType`] is their index.
 const TYPES: usize = 6;
 
@@ -176,17 +180,25 @@ impl Claimed<'_> {
         })
     }
 
-    /// Counts one more group that holds `name` as `kind`.
-    pub fn hold(&mut self, name: &str, kind: MetricType) {
-        self.holders(name, |holders| holders.groups[kind as usize] += 1);
+    /// Whether some group holds `name`.
+    pub fn is_held(&self, name: &str) -> bool {
+        self.get(name).is_some_and(|holders| holders.groups.iter().any(|groups| *groups > 0))
     }
 
-    /// Counts one group less that holds `name` as `kind`.
-    pub fn release(&mut self, name: &str, kind: MetricType) {
+    /// Counts one more group that holds `name` as `kind`; the memory that this takes.
+    pub fn hold(&mut self, name: &str, kind: MetricType) -> i64 {
+        let bytes = if self.is_held(name) { 0 } else { NAME_BYTES };
+        self.holders(name, |holders| holders.groups[kind as usize] += 1);
+        bytes
+    }
+
+    /// Counts one group less that holds `name` as `kind`; the memory that this gives back.
+    pub fn release(&mut self, name: &str, kind: MetricType) -> i64 {
         self.holders(name, |holders| {
             debug_assert!(holders.groups[kind as usize] > 0, "{name} was not held");
             holders.groups[kind as usize] -= 1;
         });
+        if self.is_held(name) { 0 } else { NAME_BYTES }
     }
 
     fn holders(&mut self, name: &str, change: impl Fn(&mut Holders)) {

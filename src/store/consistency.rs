@@ -7,7 +7,7 @@
 //!
 //! A [`Plan`] says what must be looked at and is made without claims; its check runs under them.
 
-use super::claims::{Claimed, Wanted};
+use super::claims::{Claimed, NAME_BYTES, Wanted};
 use super::group::{Group, GroupState};
 use super::hash;
 use super::name_sets::Snapshot;
@@ -291,18 +291,24 @@ impl<'p> Plan<'p> {
         format!("collected metric {name} {{ {series}{group}}}")
     }
 
-    /// Enters the change into the name table.
-    pub fn book(&self, claimed: &mut Claimed<'_>) {
+    /// Memory of the names that nobody held before the change.
+    pub fn name_bytes(&self, claimed: &Claimed<'_>) -> i64 {
+        let is_new = |family: &FamilyShape| !claimed.is_held(self.shape.name(family));
+        self.added().filter(|(family, _)| is_new(family)).map(|_| NAME_BYTES).sum()
+    }
+
+    /// Enters the change into the name table; by how much that grows.
+    pub fn book(&self, claimed: &mut Claimed<'_>) -> i64 {
+        let mut bytes = 0;
         for (family, old) in self.added() {
             let name = self.shape.name(family);
-            if let Some(old) = old {
-                claimed.release(name, old);
-            }
-            claimed.hold(name, family.kind);
+            bytes -= old.map_or(0, |old| claimed.release(name, old));
+            bytes += claimed.hold(name, family.kind);
         }
         for (name, kind) in self.dropped() {
-            claimed.release(name, kind);
+            bytes -= claimed.release(name, kind);
         }
+        bytes
     }
 }
 

@@ -28,9 +28,6 @@ const TEMPLATES_MAX: usize = 4;
 /// What the table of shapes keeps for each.
 const SHAPE_ENTRY_BYTES: usize = 64;
 
-/// What the table of names keeps for each.
-const NAME_ENTRY_BYTES: usize = 128;
-
 /// See the module.
 #[derive(Debug)]
 pub struct Shape {
@@ -198,13 +195,13 @@ impl Shape {
         if family.series.is_empty() { 0..0 } else { first(family.series.start)..first(family.series.end) }
     }
 
-    /// Memory that it takes, its share of the tables of names and shapes included.
+    /// Memory that it takes, its place in the table of shapes included; without the names, which shapes share.
     pub(super) fn size_bytes(&self) -> usize {
         let families: usize = self.families.iter().map(|f| 4 * f.exposed.len() + 16 * f.by_hash.len()).sum();
         size_of::<Shape>()
             + SHAPE_ENTRY_BYTES
             + families
-            + self.families.len() * (size_of::<FamilyShape>() + NAME_ENTRY_BYTES)
+            + size_of_val(&*self.families)
             + size_of_val(&*self.series)
             + size_of_val(&*self.cuts)
             + self.words.len()

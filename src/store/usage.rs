@@ -7,9 +7,9 @@
 //!
 //! # What memory means
 //!
-//! Groups, their values, and the shapes and templates they share, each of these once. It is what the
-//! structures ask of the allocator, not what that makes of it, and without the exposition cache, which
-//! has a limit of its own, and pushes on their way. A group that would not be smaller by itself, were
+//! Groups, their values, and the shapes, templates and family names they share, each of these once. It is
+//! what the structures ask of the allocator, not what that makes of it, and without the exposition cache,
+//! which has a limit of its own, and pushes on their way. A group that would not be smaller by itself, were
 //! nothing shared, is what a limit on memory refuses: one of many that share a shape can be replaced by a
 //! smaller one although that takes more memory, since its shape is then its own.
 //!
@@ -157,6 +157,11 @@ impl Growth {
                 + keys_bytes(before, new),
             shrinks: false,
         }
+    }
+
+    /// The same with memory of names that come into use.
+    pub fn with_names(self, bytes: i64) -> Growth {
+        Growth { bytes: self.bytes + bytes, ..self }
     }
 
     /// Of the deletion of a group that was `old`; gives back what is shared.

@@ -1,11 +1,12 @@
 //! The counters against a naive recount, after random operations and under threads; and what limits let
 //! pass and refuse.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::AtomicUsize;
 
 use proptest::prelude::*;
 
+use super::super::claims::NAME_BYTES;
 use super::super::keys::Keys;
 use super::super::life::Life;
 use super::super::restore::Kept;
@@ -50,6 +51,7 @@ fn check(store: &Store) {
     let (mut groups, mut series, mut bytes) = (0, 0, 0);
     let mut jobs: BTreeMap<String, Held> = BTreeMap::new();
     let mut shared: HashMap<*const u8, usize> = HashMap::new();
+    let mut names: BTreeSet<String> = BTreeSet::new();
     for group in store.groups() {
         let state = group.load().unwrap();
         groups += 1;
@@ -59,6 +61,7 @@ fn check(store: &Store) {
         job.series += state.series_count() as i64;
         job.lines += state.line_count() as i64;
         bytes += group_bytes(&group.key);
+        names.extend(state.families().map(|(held, _, family)| held.block.shape.name(family).to_owned()));
         for held in &state.blocks {
             bytes += own_bytes(&held.block);
             shared.insert(Arc::as_ptr(&held.block.shape).cast(), held.block.shape.tally.bytes());
@@ -67,7 +70,7 @@ fn check(store: &Store) {
             }
         }
     }
-    bytes += shared.values().sum::<usize>() as i64;
+    bytes += shared.values().sum::<usize>() as i64 + names.len() as i64 * NAME_BYTES;
     let usage = store.usage();
     assert_eq!((usage.groups(), usage.series(), usage.bytes()), (groups, series, bytes as u64));
     assert_eq!(usage.jobs().all(), jobs);
