@@ -36,9 +36,6 @@ pub const DECODER_THREADS: usize = 2;
 /// Large compressed bodies that wait for one of those threads before further ones are refused.
 pub const DECODER_QUEUE_MAX: usize = 256;
 
-/// Threads that compare passwords.
-pub const HASHER_THREADS: usize = 2;
-
 /// Passwords of one address that wait to be compared before further ones are refused.
 pub const PASSWORDS_WAITING_PER_ADDRESS_MAX: usize = 16;
 

@@ -1,9 +1,10 @@
 //! Comparing passwords off the workers, in turn.
 //!
 //! bcrypt takes tens of milliseconds by design, so whoever sends wrong passwords could keep everybody
-//! waiting. Addresses take turns, few comparisons wait per address, and the threads run only when no other
-//! thread wants to. Requests with the same credentials wait for one comparison together, so that a fleet that
-//! logs in at once is not held for an attack.
+//! waiting. Addresses take turns, few comparisons wait per address, and one thread makes them, only when no
+//! other thread wants to run: an attack takes one core, and that only while nobody needs it. Requests with
+//! the same credentials wait for one comparison together, so that a fleet that logs in at once is not held
+//! for an attack.
 
 use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
@@ -14,9 +15,9 @@ use futures_channel::oneshot;
 
 use super::address::network;
 use super::auth::{CredentialsKey, Rules};
-use crate::limits::{HASHER_THREADS, PASSWORDS_WAITING_MAX, PASSWORDS_WAITING_PER_ADDRESS_MAX};
+use crate::limits::{PASSWORDS_WAITING_MAX, PASSWORDS_WAITING_PER_ADDRESS_MAX};
 
-/// How the threads' priority stands below that of the workers (a difference in nice values) where the kernel
+/// How the thread's priority stands below that of the workers (a difference in nice values) where the kernel
 /// has no better.
 const NICE: i32 = 19;
 
@@ -27,7 +28,7 @@ pub struct Job {
     pub key: CredentialsKey,
 }
 
-/// The threads and what waits for them. They last as long as the process.
+/// The thread and what waits for it. It lasts as long as the process.
 #[derive(Default)]
 pub struct Hasher {
     queue: Mutex<Queue>,
@@ -48,22 +49,20 @@ struct Queue {
 }
 
 impl Hasher {
-    /// Starts the threads.
+    /// Starts the thread.
     ///
     /// # Errors
     ///
     /// The system gives no thread.
     pub fn start() -> std::io::Result<Arc<Hasher>> {
         let hasher = Arc::new(Hasher::default());
-        for number in 0..HASHER_THREADS {
-            let hasher = hasher.clone();
-            std::thread::Builder::new().name(format!("hasher-{number}")).spawn(move || {
-                stand_back();
-                loop {
-                    hasher.work();
-                }
-            })?;
-        }
+        let working = hasher.clone();
+        std::thread::Builder::new().name("hasher".into()).spawn(move || {
+            stand_back();
+            loop {
+                working.work();
+            }
+        })?;
         Ok(hasher)
     }
 
@@ -152,6 +151,28 @@ mod tests {
             0,
         ));
         Job { rules, credentials: vec![number], key: [number; 32] }
+    }
+
+    /// The scheduling policies of the threads of this process that compare passwords.
+    fn policies() -> Vec<i32> {
+        let tasks = std::fs::read_dir("/proc/self/task").unwrap();
+        let stats = tasks.filter_map(|task| std::fs::read_to_string(task.unwrap().path().join("stat")).ok());
+        stats
+            .filter(|stat| stat.contains("(hasher)"))
+            // Field 41 of proc_pid_stat(5); the third is the first behind the name.
+            .map(|stat| stat.rsplit(") ").next().unwrap().split(' ').nth(41 - 3).unwrap().parse().unwrap())
+            .collect()
+    }
+
+    #[test]
+    #[cfg(not(miri))]
+    fn the_thread_runs_only_when_no_other_wants_to() {
+        let _hasher = Hasher::start().unwrap();
+        let begun = std::time::Instant::now();
+        while policies().is_empty() || policies().iter().any(|policy| *policy != libc::SCHED_IDLE) {
+            assert!(begun.elapsed().as_secs() < 20, "{:?}", policies());
+            std::thread::yield_now();
+        }
     }
 
     #[test]
