@@ -102,6 +102,32 @@ fn the_walk_through_of_the_manual_works_as_written() {
     assert!(commands >= 5, "{commands}");
 }
 
+/// Every recipe of the manual: its files are written as they stand there, checked, and its tests run.
+#[test]
+fn the_recipes_of_the_manual_work_as_written() {
+    let manual = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("plugins/README.md")).unwrap();
+    let section = manual.split("\n## ").find(|part| part.starts_with("Cookbook")).unwrap();
+    let recipes: Vec<&str> = section.split("\n### ").skip(1).collect();
+    assert_eq!(recipes.len(), 10);
+    for (number, recipe) in recipes.iter().enumerate() {
+        let title = recipe.lines().next().unwrap();
+        let folder = Folder::new(&format!("recipe-{number}"), &[]);
+        for (before, block) in blocks(recipe) {
+            let content = block.split_once('\n').unwrap().1;
+            folder.write(before.trim_end().rsplit('`').nth(1).unwrap(), content);
+        }
+        let output = folder.run(&["plugin", "test"], "");
+        assert!(output.status.success(), "{title}: {}", text(&output));
+        assert!(!text(&output).starts_with("0 passed"), "{title}");
+        let output = folder.run(&["plugin", "check"], "");
+        // What is required has no value here.
+        let is_well =
+            text(&output).ends_with("1 plugin, all well\n") || text(&output).contains("is required");
+        assert!(is_well, "{title}: {}", text(&output));
+        assert!(!text(&output).contains("is not Lua 5.1"), "{title}: {}", text(&output));
+    }
+}
+
 /// The fenced blocks of a text, each with what stands before it.
 fn blocks(text: &str) -> Vec<(&str, &str)> {
     let parts: Vec<&str> = text.split("```").collect();
