@@ -98,7 +98,7 @@ impl Figures {
             let declared = &store.declared;
             let labels =
                 [("plugin", plugin), ("kind", declared.kind.name()), ("name", declared.name.as_str())];
-            self.plain("floodway_plugin_state_keys", &labels, store.len() as f64);
+            self.plain("floodway_plugin_state_keys", &labels, store.keys() as f64);
         }
     }
 

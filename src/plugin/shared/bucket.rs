@@ -89,7 +89,7 @@ impl Bucket {
     }
 
     /// Keys whose buckets are not full, about.
-    pub fn len(&self) -> usize {
+    pub fn keys(&self) -> usize {
         self.room.taken()
     }
 

@@ -270,7 +270,7 @@ impl Dict {
     }
 
     /// Keys, about: those whose time is over count until they are swept.
-    pub fn len(&self) -> usize {
+    pub fn keys(&self) -> usize {
         self.room.taken()
     }
 

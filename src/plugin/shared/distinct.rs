@@ -76,7 +76,7 @@ impl Distinct {
     }
 
     /// Keys, about: those that saw nothing lately count until they are swept.
-    pub fn len(&self) -> usize {
+    pub fn keys(&self) -> usize {
         self.room.taken()
     }
 

@@ -110,11 +110,11 @@ impl Store {
     }
 
     /// Keys that it holds, about.
-    pub fn len(&self) -> usize {
+    pub fn keys(&self) -> usize {
         match &self.body {
-            Body::Dict(dict) => dict.len(),
-            Body::Bucket(bucket) => bucket.len(),
-            Body::Distinct(distinct) => distinct.len(),
+            Body::Dict(dict) => dict.keys(),
+            Body::Bucket(bucket) => bucket.keys(),
+            Body::Distinct(distinct) => distinct.keys(),
         }
     }
 

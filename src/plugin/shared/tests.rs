@@ -32,7 +32,7 @@ fn a_dict_keeps_numbers_truths_and_texts() {
     }
     assert_eq!(dict.add(b"a", &number(1.0), None, now), Ok(false));
     dict.delete(b"a");
-    assert_eq!((dict.get(b"a", now), dict.len()), (None, 0));
+    assert_eq!((dict.get(b"a", now), dict.keys()), (None, 0));
     assert_eq!(dict.add(b"a", &number(1.0), None, now), Ok(true));
     assert_eq!((incr(&dict, "a", 2.0, now), incr(&dict, "b", 2.0, now)), (Ok(3.0), Ok(2.0)));
     assert_eq!(dict.change(b"a", |n| n.max(7.0), 7.0, None, now), Ok(7.0));
@@ -59,7 +59,7 @@ fn a_value_is_swapped_for_another_where_it_is_the_expected_one() {
             }
             assert_eq!(dict.swap(b"k", old.as_ref(), new.as_ref(), None, now), Ok(true), "{old:?} {new:?}");
             assert_eq!(dict.get(b"k", now), *new);
-            assert_eq!(dict.len(), usize::from(new.is_some()));
+            assert_eq!(dict.keys(), usize::from(new.is_some()));
         }
     }
 }
@@ -84,9 +84,9 @@ fn values_end_and_leave_room() {
     assert_eq!((dict.get(b"a", tick(7.9)), dict.get(b"b", tick(7.9))), (Some(number(3.0)), Some(text("x"))));
     assert_eq!(dict.set(b"c", &number(1.0), None), Err(Not::Full));
     dict.sweep(tick(7.9));
-    assert_eq!(dict.len(), 2);
+    assert_eq!(dict.keys(), 2);
     dict.sweep(tick(8.0));
-    assert_eq!(dict.len(), 0);
+    assert_eq!(dict.keys(), 0);
     dict.set(b"c", &number(1.0), None).unwrap();
 }
 
@@ -171,7 +171,7 @@ fn nothing_is_lost_where_threads_meet_at_one_key() {
         _ => 0,
     };
     assert_eq!(taken.into_inner() + left, (THREADS * MIXED / 2) as u64);
-    assert!(dict.len() <= 2);
+    assert!(dict.keys() <= 2);
 }
 
 #[test]
@@ -198,8 +198,8 @@ fn room_is_exact_where_threads_come_and_go() {
     });
     dict.sweep(tick(2.0));
     let (keys, more) = dict.scan(0, 1000, tick(2.0));
-    assert_eq!((keys.len(), more), (dict.len(), None));
-    assert!(dict.len() <= 100);
+    assert_eq!((keys.len(), more), (dict.keys(), None));
+    assert!(dict.keys() <= 100);
 }
 
 #[test]
@@ -214,11 +214,11 @@ fn a_bucket_lets_the_burst_and_then_the_rate_through() {
     assert_eq!(bucket.take(b"a", 1.0, tick(0.5)), Taken::Yes);
     assert_eq!(bucket.take(b"a", 1.0, tick(0.5)), Taken::No(0.5));
     assert_eq!(bucket.take(b"b", 6.0, now), Taken::No(0.5), "more than there ever is");
-    assert_eq!(bucket.len(), 1);
+    assert_eq!(bucket.keys(), 1);
     assert_eq!(bucket.take(b"b", 1.0, tick(100.0)), Taken::Yes);
     assert_eq!(bucket.take(b"c", 1.0, tick(100.0)), Taken::Unknown);
     bucket.sweep(tick(100.1));
-    assert_eq!(bucket.len(), 1, "the full one is forgotten");
+    assert_eq!(bucket.keys(), 1, "the full one is forgotten");
     assert_eq!(bucket.take(b"c", 5.0, tick(100.1)), Taken::Yes);
     assert_eq!(bucket.take(b"c", 1.0, tick(100.1)), Taken::No(0.5));
 }
@@ -257,9 +257,9 @@ fn a_distinct_count_is_of_the_window_and_of_its_key() {
     assert_eq!(distinct.add(b"c", b"i0", tick(5.0)), None);
     assert_eq!((distinct.count(b"a", tick(18.0)), distinct.count(b"c", tick(18.0))), (50.0, 0.0));
     distinct.sweep(tick(18.0));
-    assert_eq!((distinct.len(), distinct.count(b"a", tick(40.0))), (2, 0.0));
+    assert_eq!((distinct.keys(), distinct.count(b"a", tick(40.0))), (2, 0.0));
     distinct.sweep(tick(40.0));
-    assert_eq!(distinct.len(), 0);
+    assert_eq!(distinct.keys(), 0);
 }
 
 #[test]
@@ -295,7 +295,7 @@ fn stores_go_on_where_they_are_declared_alike() {
     let Body::Dict(held) = &before.body else { panic!() };
     held.set(b"k", &number(1.0), None).unwrap();
     assert!(stores.take(&[bucket.clone(), dict(1)]).is_empty());
-    assert!(Arc::ptr_eq(&before, &stores.known(dict(1))) && before.len() == 1);
+    assert!(Arc::ptr_eq(&before, &stores.known(dict(1))) && before.keys() == 1);
     // A machine of an older generation gets one that nobody shares.
     assert!(!Arc::ptr_eq(&stores.known(dict(2)), &stores.known(dict(2))));
     assert_eq!(stores.take(&[dict(2)]), ["d"]);

@@ -307,7 +307,7 @@ impl UserData for DictHandle {
         });
         methods.add_method("len", |_, this, ()| {
             this.state.in_hook("reading shared state")?;
-            Ok(this.dict()?.len() as f64)
+            Ok(this.dict()?.keys() as f64)
         });
         methods.add_method("scan", |lua, this, (cursor, most): (Option<f64>, Option<f64>)| {
             if !matches!(this.state.place.get(), Place::Timer | Place::Shutdown) {
@@ -317,7 +317,7 @@ impl UserData for DictHandle {
             if !(0.0..=9_007_199_254_740_992.0).contains(&cursor) || !(1.0..=SCAN_MAX).contains(&most) {
                 return raise(Code::Value, format!("scan takes a cursor and a number from 1 to {SCAN_MAX}"));
             }
-            charge(1 + this.dict()?.len() / 16)?;
+            charge(1 + this.dict()?.keys() / 16)?;
             let (keys, next) = this.dict()?.scan(cursor as u64, most as usize, this.now());
             let keys = keys.iter().map(|key| lua.create_string(key)).collect::<mlua::Result<Vec<_>>>()?;
             Ok((lua.create_sequence_from(keys)?, next.map(|next| next as f64)))
