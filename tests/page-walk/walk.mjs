@@ -5,7 +5,7 @@
 // Each part starts its own gateway on loopback. The last line says how many checks passed and failed.
 
 import { execFileSync } from "node:child_process";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -227,6 +227,28 @@ async function hostile() {
     gateway.stop();
 }
 
+// Plugins that refuse, fail, and word it as badly as they can; one that is told nothing.
+async function plugins() {
+    const folder = join(scratch, "plugins");
+    mkdirSync(folder);
+    writeFileSync(join(folder, "strict.lua"), `return { api = 1, version = "1.2", on_push = function(push)
+        if push.group.job == "refused" then return gate.reject(422, "<script>window.ran = 1</script>" .. ("y"):rep(400)) end
+        if push.group.job == "broken" then error("<img src=x onerror=window.ran=2>") end
+    end }`);
+    writeFileSync(join(folder, "quiet.lua"), "return { api = 1, on_series = function(s) end }");
+    const gateway = await start(binary, [`--plugin.dir=${folder}`]);
+    for (const [job, status] of [["taken", 200], ["refused", 422], ["broken", 500]]) {
+        const answer = await push(gateway, `/job/${job}`, "m 1\n");
+        check(`plugins: ${job}`, answer.status === status, `${answer.status} ${answer.text}`);
+    }
+    const page = await openPage(browser, gateway.url);
+    await page.goto(gateway.url);
+    check("plugins: who refused is shown", (await text(page)).includes("push rejected by plugin strict"));
+    await sound(page, "plugins");
+    await shoot(page, "plugins");
+    gateway.stop();
+}
+
 async function keyboard() {
     const gateway = await start(binary);
     await push(gateway, "/job/keep", "m 1\n");
@@ -386,7 +408,7 @@ async function many() {
 }
 
 try {
-    for (const part of [empty, five, types, hostile, keyboard, prefix, proxied, closed, withoutScripts, many]) {
+    for (const part of [empty, five, types, hostile, plugins, keyboard, prefix, proxied, closed, withoutScripts, many]) {
         const began = Date.now();
         try {
             await part();
