@@ -302,8 +302,8 @@ mod tests {
 
     #[test]
     fn a_connection_that_waits_is_small() {
-        // With the task's head it fits a block of 1,792 bytes.
+        // With the task's head it fits a block of 2,048 bytes.
         let size = size(connect::<Frontend>);
-        assert!(size <= 1740, "{size} bytes");
+        assert!(size <= 1990, "{size} bytes");
     }
 }

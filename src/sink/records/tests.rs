@@ -231,9 +231,10 @@ fn keys_of_pushes_come_back_whole_or_not_at_all() {
 fn keys_come_back_and_nothing_else_does() {
     let key = GroupingKey::new("j", [("a", ""), ("é", "x\n")]);
     assert_eq!(read_key(&key_bytes(&key)).unwrap(), key);
+    // The group of bare pushes.
+    assert_eq!(read_key(b"").unwrap(), GroupingKey::bare());
     for bytes in [
-        &b""[..],
-        b"job",
+        &b"job"[..],
         b"job\xff",
         b"job\xffj",
         b"job\xff\xff",
