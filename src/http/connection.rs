@@ -112,6 +112,7 @@ where
 
 /// Goes on with a request whose head was looked at. Not an `async fn`, which would keep its arguments twice:
 /// each connection carries the room for this.
+#[expect(clippy::manual_async_fn)]
 fn go_on<S, H>(
     wire: &mut Wire<'_, S>,
     head: Bytes,

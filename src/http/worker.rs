@@ -246,7 +246,9 @@ async fn turn_away<H: Service>(
 }
 
 /// Serves one connection. Thousands of these wait for a next request at a time: what is rare is in boxes, so
-/// that they do not carry the room for it. The registration is dropped before the stream.
+/// that they do not carry the room for it. The registration is dropped before the stream. Not an `async fn`,
+/// which would keep its arguments twice.
+#[expect(clippy::manual_async_fn)]
 fn connect<H: Service>(
     mut stream: monoio::net::TcpStream,
     peer: IpAddr,
@@ -254,7 +256,6 @@ fn connect<H: Service>(
     registration: Registration,
     worker: Rc<Worker<H>>,
 ) -> impl Future<Output = ()> {
-    // Not an `async fn`, which would keep its arguments twice.
     async move {
         let (_place, registration) = (place, registration);
         let serve = async {
