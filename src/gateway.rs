@@ -30,7 +30,7 @@ use crate::telemetry::Telemetry;
 
 pub use crate::matching::regex::Regex as Pattern;
 pub use crate::parse::push_path;
-pub use crate::plugin::Passed;
+pub use crate::plugin::{Incident, Overview, Passed, PluginView};
 pub use crate::render::lease::Lease;
 pub use crate::render::negotiate::{Encoding, Form, Wanted};
 pub use crate::render::renderer::Rendered;

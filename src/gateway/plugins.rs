@@ -8,7 +8,7 @@ use bytes::Bytes;
 use crate::clock::{Now, UnixNanos};
 use crate::model::{Action, Families, GroupingKey, Lifetime, Reason, Refusal, RequestFacts};
 use crate::parse::{self, BodyFormat};
-use crate::plugin::{self, Passed, Plugins, Problem, StoreFacts};
+use crate::plugin::{self, Overview, Passed, Plugins, Problem, StoreFacts};
 use crate::store::jobs::Around;
 use crate::store::life::Stamp;
 use crate::store::merge::Merged;
@@ -28,6 +28,11 @@ impl Gateway {
     /// Whether requests go through plugins, which then want their [`RequestFacts`].
     pub fn has_plugins(&self) -> bool {
         self.plugins.is_some()
+    }
+
+    /// The plugins in force and how they fare; `None` without any.
+    pub fn plugins_overview(&self) -> Option<Overview> {
+        self.plugins.as_ref().map(|plugins| plugins.overview())
     }
 
     /// Whether a plugin reads any request header.

@@ -46,6 +46,7 @@ pub enum Route<'p> {
     ApiGroup(PushPath<'p>),
     ApiRejections,
     ApiLimits,
+    ApiPlugins,
     ApiOptions,
     Wipe,
 }
@@ -197,6 +198,7 @@ impl Routes {
             b"GET" if is(path, "/groups", case) => Some(Route::ApiGroups),
             b"GET" if is(path, "/rejections", case) => Some(Route::ApiRejections),
             b"GET" if is(path, "/limits", case) => Some(Route::ApiLimits),
+            b"GET" if is(path, "/plugins", case) => Some(Route::ApiPlugins),
             b"GET" => page_path(path, case).map(Route::ApiGroup),
             b"PUT" if self.admin_api && is(path, "/admin/wipe", case) => Some(Route::Wipe),
             _ => None,

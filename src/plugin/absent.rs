@@ -4,6 +4,8 @@
 
 #[path = "door.rs"]
 mod door;
+#[path = "insight.rs"]
+pub mod insight;
 
 use std::convert::Infallible;
 use std::ffi::OsString;
@@ -16,6 +18,7 @@ use crate::model::{Families, GroupingKey, Lifetime, Refusal, RequestFacts};
 use crate::telemetry::PluginFigures;
 
 pub use door::{Again, Cut, Dying, LastWord, Load, Options, Passed, Push, Read, StoreFacts};
+pub use insight::{Incident, Overview, PluginView};
 
 /// Why there are no plugins.
 const ABSENT: &str = "this program was built without plugins (cargo feature `plugins`)";
@@ -62,6 +65,10 @@ impl Plugins {
     ///
     /// None, as below: there is nobody to call.
     pub fn reload(&self) -> Result<u64, Vec<Problem>> {
+        match self.0 {}
+    }
+
+    pub fn overview(&self) -> Overview {
         match self.0 {}
     }
 

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use super::engine::Plugins;
-use super::stats::{Cells, Counts, DURATION_BOUNDS, Metric, MetricKind, Run, SKIPS, Shared};
+use super::stats::{Cells, Counts, DURATION_BOUNDS, Effect, Metric, MetricKind, Run, SKIPS, Shared};
 use crate::model::MetricType;
 use crate::telemetry::{OwnFamily, OwnSeries, OwnValue, PluginFigures};
 
@@ -86,6 +86,12 @@ impl Figures {
             let labels = [("plugin", plugin), ("reason", *reason)];
             self.plain("floodway_plugin_skipped_total", &labels, read(counter));
         }
+        for (effect, counter) in
+            Effect::NAMES.iter().zip(&counts.shadow).filter(|(_, count)| read(count) > 0.0)
+        {
+            let labels = [("plugin", plugin), ("effect", *effect)];
+            self.plain("floodway_plugin_shadow_total", &labels, read(counter));
+        }
         let bounds = DURATION_BOUNDS.iter().map(|nanos| *nanos as f64 / 1e9);
         let counts_of = counts.durations.iter().map(|count| count.load(Ordering::Relaxed));
         let value = histogram(bounds, counts_of, read(&counts.nanos) / 1e9);
@@ -132,7 +138,7 @@ impl Figures {
             let labels = [
                 ("plugin", planned.spec.name.as_str()),
                 ("version", &planned.about.version),
-                ("mode", "enforce"),
+                ("mode", planned.spec.mode.name()),
                 ("on_error", planned.about.on_error.name()),
             ];
             self.plain("floodway_plugin_info", &labels, 1.0);

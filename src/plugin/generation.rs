@@ -260,6 +260,8 @@ fn plan(entry: &Entry, options: &Options, old: &Generation, shared: SharedOf<'_>
     };
     let mut spec = Spec::new(&entry.name, body, options.names, shared(&entry.name));
     spec.on_error = entry.on_error;
+    spec.mode = entry.mode;
+    spec.origin = origin(entry, options);
     spec.selector = match &entry.selector {
         Some(text) => Some(Arc::new(
             Selector::new(text).map_err(|text| Fault::new(Code::Config, format!("match: {text}")))?,
@@ -274,6 +276,22 @@ fn plan(entry: &Entry, options: &Options, old: &Generation, shared: SharedOf<'_>
     let mut about = try_out(&spec)?;
     about.beyond_lua51 = sources.iter().flat_map(|sources| sources.beyond_lua51(&entry.name)).collect();
     Ok(Planned { spec, about })
+}
+
+/// Where a plugin comes from, for people.
+fn origin(entry: &Entry, options: &Options) -> String {
+    match (&entry.bundled, &entry.path) {
+        (Some(bundled), _) => bundled.clone(),
+        (None, Some(path)) => path.clone(),
+        (None, None) if entry.metric_relabel_configs.is_some() || entry.group_relabel_configs.is_some() => {
+            "rules in plugins.yml".to_owned()
+        }
+        (None, None) => {
+            let file = format!("{}.lua", entry.name);
+            let is_file = options.dir.as_ref().is_some_and(|dir| dir.join(&file).exists());
+            if is_file { file } else { format!("{}/init.lua", entry.name) }
+        }
+    }
 }
 
 fn rules_body(entry: &Entry, names: NameRules) -> Result<Body, Fault> {

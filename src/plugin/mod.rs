@@ -16,14 +16,18 @@ pub mod engine;
 mod exposed;
 pub mod fault;
 pub mod generation;
+pub mod insight;
 mod interrupt;
 mod lint;
 mod lookup;
+mod overview;
+mod recent;
 pub mod relabel;
 pub mod results;
 pub mod schema;
 pub mod settings;
 pub mod shared;
+mod shadow;
 pub mod spec;
 pub mod stage;
 pub mod stats;
@@ -41,6 +45,7 @@ pub use door::{Again, Cut, Dying, LastWord, Load, Options, Passed, Push, Read, S
 pub use engine::Plugins;
 pub use exposed::figures;
 pub use generation::Problem;
+pub use insight::{Incident, Overview, PluginView};
 
 #[cfg(test)]
 mod tests;

@@ -37,7 +37,8 @@ pub struct Entry {
     pub metric_relabel_configs: Option<Value>,
     pub group_relabel_configs: Option<Value>,
     pub enabled: Option<bool>,
-    pub mode: Option<String>,
+    #[serde(default)]
+    pub mode: Mode,
     pub on_error: Option<OnError>,
     #[serde(rename = "match")]
     pub selector: Option<String>,
@@ -46,6 +47,25 @@ pub struct Entry {
     pub budget: BudgetEntry,
     #[serde(default)]
     pub config: Value,
+}
+
+/// Whether what a plugin does counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    #[default]
+    Enforce,
+    /// It runs on what is pushed, and what it did is counted and taken back.
+    Shadow,
+}
+
+impl Mode {
+    pub fn name(self) -> &'static str {
+        match self {
+            Mode::Enforce => "enforce",
+            Mode::Shadow => "shadow",
+        }
+    }
 }
 
 /// What becomes of a push when its plugin fails.
@@ -117,15 +137,6 @@ impl File {
             }
             if entry.only.is_some() && !rules {
                 return fault(format!("{name}: only goes with metric_relabel_configs"));
-            }
-            match entry.mode.as_deref() {
-                None | Some("enforce") => {}
-                Some("shadow") => {
-                    return fault(format!(
-                        "{name}: mode shadow is not available in this version; leave mode out or set it to enforce"
-                    ));
-                }
-                Some(other) => return fault(format!("{name}: mode must be enforce, not {other:?}")),
             }
         }
         Ok(())
@@ -217,7 +228,7 @@ mod tests {
             "plugins: [{ name: a, path: a.lua, use: 'bundled:relabel' }]",
             "plugins: [{ name: a, only: up }]",
             "plugins: [{ name: a, on_error: maybe }]",
-            "plugins: [{ name: a, mode: shadow }]",
+            "plugins: [{ name: a, mode: maybe }]",
             "plugins: [{ name: a, budget: { speed: 1 } }]",
             "plugins: [",
         ] {

@@ -13,7 +13,7 @@ use super::regex::Regex;
 use super::relabel::Ruleset;
 use super::schema::Settings;
 use super::selector::Selector;
-use super::settings::OnError;
+use super::settings::{Mode, OnError};
 use super::stats::Shared;
 use super::value::Value;
 use crate::model::NameRules;
@@ -57,6 +57,9 @@ pub struct Spec {
     pub body: Body,
     /// What plugins.yml sets in place of the plugin's own choice.
     pub on_error: Option<OnError>,
+    pub mode: Mode,
+    /// Where it comes from: a path in the plugin directory, `bundled:NAME`, or the configuration itself.
+    pub origin: String,
     pub selector: Option<Arc<Selector>>,
     pub budget: Budget,
     pub config: Value,
@@ -131,6 +134,8 @@ impl Spec {
             name: name.into(),
             body,
             on_error: None,
+            mode: Mode::Enforce,
+            origin: String::new(),
             selector: None,
             budget: Budget::default(),
             config: Value::Null,
@@ -155,6 +160,11 @@ impl Spec {
             let _ = self.settings.set(checked);
         }
         Ok(self.settings.get().expect("set above"))
+    }
+
+    /// The checked configuration, known once the plugin was loaded.
+    pub fn checked_settings(&self) -> Option<&Settings> {
+        self.settings.get().map(|(settings, _)| settings)
     }
 
     /// The keys of the configuration that the plugin does not declare, known once it was loaded.

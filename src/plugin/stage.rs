@@ -5,6 +5,7 @@ use std::cell::{Cell, RefCell};
 use super::door::StoreFacts;
 use super::draft::Draft;
 use super::shared::Tick;
+use super::insight::Incident;
 use super::worker::About;
 use crate::clock::UnixNanos;
 use crate::model::{GroupingKey, Lifetime, NameRules, RequestFacts};
@@ -60,6 +61,17 @@ impl Stage {
     /// Keeps a record where somebody asked for records; false if they belong in the log.
     pub fn keep_record(&self, record: impl FnOnce() -> String) -> bool {
         self.log.borrow_mut().as_mut().map(|log| log.push(record())).is_some()
+    }
+
+    /// What happened to the push on stage.
+    pub fn incident(&self, code: &str, text: impl Into<String>) -> Incident {
+        Incident {
+            at: self.now.get(),
+            id: self.id_text(),
+            job: self.received.borrow().job().to_owned(),
+            code: code.to_owned(),
+            text: text.into(),
+        }
     }
 
     pub fn id_text(&self) -> String {

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use super::fault::{Code, Fault};
 use super::shared::Stores;
+use super::recent::Recent;
 
 /// Metrics one plugin may declare, and label combinations each may have.
 pub const METRICS_MAX: usize = 32;
@@ -131,6 +132,21 @@ impl Run {
 /// Why a push went on without a plugin, as [`Counts::skipped`] counts it.
 pub const SKIPS: [&str; 4] = ["breaker", "budget", "error", "memory"];
 
+/// What a plugin in shadow would have done to a push, as [`Counts::shadow`] counts it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effect {
+    Change,
+    Discard,
+    Drop,
+    Error,
+    Reject,
+}
+
+impl Effect {
+    /// Names in the order of the variants, which is theirs.
+    pub const NAMES: [&str; 5] = ["change", "discard", "drop", "error", "reject"];
+}
+
 /// Upper bounds of [`Counts::durations`] in nanoseconds; one more counter takes the rest.
 pub const DURATION_BOUNDS: [u64; 11] =
     [1_000, 2_000, 5_000, 10_000, 20_000, 50_000, 100_000, 500_000, 2_000_000, 10_000_000, 50_000_000];
@@ -151,6 +167,8 @@ pub struct Counts {
     pub series_dropped: AtomicU64,
     /// By [`SKIPS`].
     pub skipped: [AtomicU64; SKIPS.len()],
+    /// By [`Effect`].
+    pub shadow: [AtomicU64; Effect::NAMES.len()],
     pub half_budget: AtomicU64,
     pub cache_hits: AtomicU64,
     pub cache_misses: AtomicU64,
@@ -232,6 +250,8 @@ impl Counts {
 pub struct Shared {
     pub counts: Counts,
     pub stores: Stores,
+    /// What went wrong lately, or would have been refused.
+    pub recent: Recent,
     metrics: Mutex<HashMap<String, Arc<Metric>>>,
 }
 

@@ -221,7 +221,9 @@ impl Worker {
             Some(selector) => !selector.matches(key),
             None => false,
         };
-        let is_pure = self.slots.iter().all(|slot| slot.planned.about.pure || sits_out(slot));
+        // What runs in shadow is to see every push.
+        let is_pure = |slot: &Slot| slot.planned.about.pure && !slot.is_shadow();
+        let is_pure = self.slots.iter().all(|slot| is_pure(slot) || sits_out(slot));
         is_pure.then_some(self.generation.number)
     }
 
@@ -273,7 +275,10 @@ impl Worker {
                     }));
                 }
             };
-            let lenient = self.slots.iter().any(|slot| slot.active && slot.planned.about.lenient_names);
+            let lenient = self
+                .slots
+                .iter()
+                .any(|slot| slot.active && slot.planned.about.lenient_names && !slot.is_shadow());
             if let Err(refusal) = (push.parse)(&key, lenient, &mut load) {
                 outcome = Some(Outcome::Refused(refusal));
             }
@@ -346,13 +351,23 @@ impl Worker {
             if !slot.active || !takes_part(slot) {
                 continue;
             }
+            let shadow = slot.is_shadow();
             let pass = slot.planned.about.on_error == OnError::Pass;
-            if pass {
+            if pass || shadow {
                 self.stage.draft.borrow().save(&mut self.snapshot);
             }
             let dropped = self.stage.draft.borrow().dropped();
             let ttl = self.stage.ttl.get();
+            let mark = shadow.then(|| self.stage.draft.borrow().mark_all());
             let ended = slot.guarded(&self.stage, &self.generation, &mut run);
+            if let Some(mark) = mark {
+                let changes = self.stage.draft.borrow().changes_since(&mark);
+                let ttl_changed = self.stage.ttl.replace(ttl) != ttl;
+                slot.note_shadow(&self.stage, ended, &changes, ttl_changed);
+                (slot.undo_group, slot.group_after) = (None, None);
+                self.stage.draft.borrow_mut().restore(&self.snapshot);
+                continue;
+            }
             let counts = &slot.planned.spec.shared.counts;
             match ended {
                 Ok(None) | Ok(Some(Verdict::Keep | Verdict::Drop)) => {
@@ -375,6 +390,7 @@ impl Worker {
                     if !self.stage.keep_record(|| format!("{name}: error: {}: {text}", fault.code.name())) {
                         tracing::error!(plugin = name, id, code = fault.code.name(), "{text}");
                     }
+                    slot.planned.spec.shared.recent.failed(self.stage.incident(fault.code.name(), text));
                     if !pass {
                         return Some(Outcome::Refused(refused_by_fault(name, &fault, &id)));
                     }

@@ -252,6 +252,11 @@ static DECLARED: &[Declared] = &[
     ),
     plugins("floodway_plugin_seconds_total", Counter, "Time spent in the plugin."),
     plugins("floodway_plugin_series_dropped_total", Counter, "Samples that the plugin dropped from pushes."),
+    plugins(
+        "floodway_plugin_shadow_total",
+        Counter,
+        "Pushes on which a plugin in shadow had an effect, by effect.",
+    ),
     plugins("floodway_plugin_skipped_total", Counter, "Pushes that went on without the plugin, by reason."),
     plugins("floodway_plugin_splits_total", Counter, "Histograms and summaries that rules took apart."),
     plugins(

@@ -24,6 +24,8 @@ pub struct Rejection {
     pub status: u16,
     /// As metrics count it.
     pub reason: &'static str,
+    /// The plugin that refused it; empty if none did.
+    pub plugin: String,
     /// What the client was told.
     pub text: String,
 }
@@ -56,6 +58,12 @@ impl Journal {
         let wanted = |entry: &&Rejection| job.is_none_or(|job| entry.job == job);
         entries.iter().rev().filter(wanted).take(limit).cloned().collect()
     }
+
+    /// The last `limit` that `plugin` refused, the latest first.
+    pub fn last_of_plugin(&self, plugin: &str, limit: usize) -> Vec<Rejection> {
+        let entries = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        entries.iter().rev().filter(|entry| entry.plugin == plugin).take(limit).cloned().collect()
+    }
 }
 
 fn cut(text: &mut String) {
@@ -81,6 +89,7 @@ mod tests {
             labels: String::new(),
             status: 400,
             reason: "malformed",
+            plugin: String::new(),
             text: "why".to_owned(),
         }
     }
@@ -95,6 +104,16 @@ mod tests {
         assert_eq!(all.first().unwrap().at.0 as usize, 10 * JOURNAL_ENTRIES_MAX - 1);
         assert_eq!(journal.last(Some("quiet"), 5), [rejection("quiet", 1)]);
         assert_eq!(journal.last(Some("noisy"), 2).len(), 2);
+    }
+
+    #[test]
+    fn rejections_are_found_by_plugin() {
+        let journal = Journal::default();
+        journal.note(rejection("a", 1));
+        journal.note(Rejection { plugin: "p".to_owned(), ..rejection("a", 2) });
+        journal.note(Rejection { plugin: "q".to_owned(), ..rejection("b", 3) });
+        let of_p = journal.last_of_plugin("p", 5);
+        assert_eq!((of_p.len(), of_p[0].at.0), (1, 2));
     }
 
     #[test]

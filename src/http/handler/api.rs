@@ -7,6 +7,7 @@
 
 pub mod groups;
 mod json;
+pub mod plugins;
 pub mod time;
 
 use std::collections::BTreeMap;

@@ -85,6 +85,7 @@ pub enum Look {
     ApiGroup(GroupingKey),
     ApiRejections,
     ApiLimits,
+    ApiPlugins,
 }
 
 /// A request that waits for the end of its body.
@@ -285,6 +286,7 @@ impl Frontend {
             },
             Route::ApiRejections => look(Look::ApiRejections),
             Route::ApiLimits => look(Look::ApiLimits),
+            Route::ApiPlugins => look(Look::ApiPlugins),
             Route::ApiOptions => {
                 return Next::Answer(self.counted("api/v1/options", "options", api_options()));
             }
@@ -303,6 +305,7 @@ impl Frontend {
             Look::ApiGroup(_) => "api/v1/group",
             Look::ApiRejections => "api/v1/rejections",
             Look::ApiLimits => "api/v1/limits",
+            Look::ApiPlugins => "api/v1/plugins",
         };
         let site = self.site.clone();
         let made = self.aside.run(move || match look {
@@ -314,6 +317,7 @@ impl Frontend {
             Look::ApiGroup(key) => api::groups::one(&site, &key),
             Look::ApiRejections => api::groups::rejections(&site, &query),
             Look::ApiLimits => api::groups::limits(&site),
+            Look::ApiPlugins => api::plugins::list(&site),
         });
         let busy = || {
             Answer::error(503, "too many pages are being made, try again later").header("Retry-After", "1")
@@ -363,7 +367,8 @@ fn action_of(route: &Route<'_>) -> Option<Action> {
         | Route::ApiGroups
         | Route::ApiGroup(_)
         | Route::ApiRejections
-        | Route::ApiLimits => Some(Action::Scrape),
+        | Route::ApiLimits
+        | Route::ApiPlugins => Some(Action::Scrape),
         Route::Wipe | Route::Quit | Route::Reload => Some(Action::Admin),
         Route::Push(_)
         | Route::Form(_)

@@ -24,7 +24,11 @@ pub fn note(
     refusal: &Refusal,
     answer: &Answer,
 ) {
-    enter(gateway, client, method, named, answer.status, refusal.reason.label(), refusal.text.clone());
+    let header = refusal.headers.iter().find(|header| header.0 == "X-Push-Plugin");
+    let plugin = header.map_or("", |header| &header.1);
+    let why =
+        Why { status: answer.status, reason: refusal.reason.label(), plugin, text: refusal.text.clone() };
+    enter(gateway, client, method, named, why);
 }
 
 /// Notes a request whose body never came to be whole, answered by `answer`.
@@ -33,18 +37,20 @@ pub fn broken(gateway: &Gateway, client: &Client, method: &'static str, key: &Gr
         Body::Whole(text) => String::from_utf8_lossy(text).trim_end().to_owned(),
         _ => String::new(),
     };
-    enter(gateway, client, method, Named::Key(key), answer.status, "broken_body", text);
+    let why = Why { status: answer.status, reason: "broken_body", plugin: "", text };
+    enter(gateway, client, method, Named::Key(key), why);
 }
 
-fn enter(
-    gateway: &Gateway,
-    client: &Client,
-    method: &'static str,
-    named: Named<'_>,
+/// How it was refused.
+struct Why<'w> {
     status: u16,
     reason: &'static str,
+    plugin: &'w str,
     text: String,
-) {
+}
+
+fn enter(gateway: &Gateway, client: &Client, method: &'static str, named: Named<'_>, why: Why<'_>) {
+    let Why { status, reason, plugin, text } = why;
     let (job, labels) = match named {
         Named::Key(key) => {
             let path = push_path::path_of(key);
@@ -67,6 +73,7 @@ fn enter(
         labels,
         status,
         reason,
+        plugin: plugin.to_owned(),
         text,
     });
 }

@@ -10,6 +10,7 @@ mod bars;
 mod frame;
 mod group;
 mod limits;
+mod plugins;
 mod rows;
 pub mod token;
 
@@ -72,6 +73,7 @@ struct Page<'p> {
     wipe_token: Option<String>,
     rejections: Vec<Rejected>,
     limits: Vec<limits::Row>,
+    plugins: Option<plugins::Shown>,
     started: String,
     uptime: String,
     driver: &'static str,
@@ -180,6 +182,7 @@ pub fn page(site: &Site, query: &[u8], identity: &Identity) -> Answer {
         wipe_token: (site.wipes && listing.total > 0).then(|| site.tokens.make(WIPE, identity)),
         rejections: telemetry.journal().last(None, REJECTIONS_SHOWN).into_iter().map(rejection).collect(),
         limits: limits::rows(gateway),
+        plugins: plugins::shown(gateway, &zone, now.wall),
         started: time_of(info.started, &zone),
         uptime: duration(telemetry.uptime()),
         driver: telemetry.driver().unwrap_or("unknown"),

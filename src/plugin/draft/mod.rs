@@ -11,6 +11,7 @@
 //!    own label of the same name, as they do in the store.
 //! 3. Samples that were dropped stay in place, so positions stay valid while a push is in the chain.
 
+mod changes;
 mod edit;
 mod image;
 mod load;
@@ -25,6 +26,7 @@ use crate::model::{LooseLine, MetricType, NameRules, Number, Part, Span};
 
 use image::{Image, Scene};
 
+pub use changes::{Changes, Mark};
 pub use edit::{Edit, NewSample};
 pub use load::Received;
 pub use relabel::RelabelCounts;

@@ -49,16 +49,19 @@ impl Worker {
             }
             match slot.expire(&self.stage) {
                 Ok(None) => {}
+                // What runs in shadow keeps nothing alive.
+                Ok(Some(_)) if slot.is_shadow() => {}
                 // No plugin can make a group live for ever, so the longest is the greatest.
                 Ok(Some(more)) => {
                     let longest = word.extended.map_or(0, Lifetime::millis).max(more.millis());
                     word.extended = Lifetime::from_millis(longest);
                 }
                 Err(fault) => {
-                    word.failed = true;
+                    word.failed |= !slot.is_shadow();
                     let spec = &slot.planned.spec;
                     spec.shared.counts.count_error(fault.code);
-                    tracing::error!(plugin = spec.name, %fault, "on_expire failed; the group is kept for now");
+                    spec.shared.recent.failed(self.stage.incident(fault.code.name(), fault.text.clone()));
+                    tracing::error!(plugin = spec.name, %fault, "on_expire failed");
                 }
             }
         }

@@ -100,6 +100,7 @@ pub fn rejections(site: &Site, query: &[u8]) -> Answer {
             ("job", &*entry.job),
             ("labels", &*entry.labels),
             ("reason", entry.reason),
+            ("plugin", &*entry.plugin),
             ("text", &*entry.text),
         ];
         for (name, text) in texts {
@@ -147,6 +148,6 @@ pub fn limits(site: &Site) -> Answer {
 }
 
 /// A whole number as a number, which the reference's own answers never have.
-fn whole(out: &mut Writer, number: u64) {
+pub fn whole(out: &mut Writer, number: u64) {
     out.raw(itoa::Buffer::new().format(number).as_bytes());
 }

@@ -158,6 +158,7 @@ fn refused_pushes_are_listed() {
         labels: String::new(),
         status: 400,
         reason: "malformed",
+        plugin: String::new(),
         text: "expected float".to_owned(),
     });
     let html = list(&site, "");

@@ -1,0 +1,165 @@
+//! What an operator learns of plugins: by the API and the page, in shadow, and before anything is stored.
+#![cfg(feature = "plugins")]
+
+mod common;
+
+use std::fs;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use common::Server;
+use serde_json::{Value, json};
+
+/// A folder of plugins, removed with its test.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(files: &[(&str, &str)]) -> Folder {
+        static COUNT: AtomicU64 = AtomicU64::new(0);
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let folder =
+            Folder(std::env::temp_dir().join(format!("floodway-insight-{}-{number}", std::process::id())));
+        fs::create_dir_all(&folder.0).unwrap();
+        files.iter().for_each(|(name, text)| fs::write(folder.0.join(name), text).unwrap());
+        folder
+    }
+
+    fn serve(&self) -> Server {
+        Server::start(&[&format!("--plugin.dir={}", self.0.display()), "--web.enable-admin-api"])
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// Does something to all that there is.
+const LOUD: &str = "return { api = 1, version = '1.2', lenient_names = true,
+  config = { key = { type = 'secret', default = 'hush' }, limit = { type = 'integer', default = 7 } },
+  on_request = function(req) req.group.extra = 'x' req.ttl = 60 end,
+  on_push = function(push)
+    push:set_label('a', 'changed')
+    push:add { name = 'added', value = 1 }
+    push:drop('gone')
+  end,
+  on_family = function(f) f:scale(2) f.help = 'other' if f.name == 'm' then f.name = 'n' end end,
+  on_series = function(s) s:set('b', 'new') end,
+  on_commit = function(push)
+    if push.job == 'bad' then return gate.reject(422, '<b>no</b> ' .. push.job, { code = 'words' }) end
+    if push.job == 'worse' then error('oh') end
+    if push.job == 'loop' then while true do end end
+  end }";
+
+const BODY: &str = "# HELP m help\n# TYPE m gauge\nm{a=\"1\"} 1\ngone 2\n# TYPE h histogram\nh_bucket{le=\"1\"} 2\nh_bucket{le=\"+Inf\"} 3\nh_sum 4\nh_count 3\n";
+
+/// Everything exposed but our own metrics and the times of pushes.
+fn exposed(server: &Server) -> String {
+    let text = server.get("/metrics").text().to_owned();
+    let own =
+        ["floodway_", "process_", "pushgateway_", "go_", "push_time_seconds", "push_failure_time_seconds"];
+    let is_own = |line: &str| {
+        let line = line.trim_start_matches("# HELP ").trim_start_matches("# TYPE ");
+        // The groups that there are show in the times of their pushes.
+        own.iter().any(|own| line.starts_with(own)) && !line.starts_with("push_time_seconds{")
+    };
+    let without_time = |line: &str| match line.strip_prefix("push_time_seconds{") {
+        Some(rest) => rest.split('}').next().unwrap().to_owned(),
+        None => line.to_owned(),
+    };
+    text.lines().filter(|line| !is_own(line)).map(without_time).map(|line| line + "\n").collect()
+}
+
+fn plugin(server: &Server, at: usize) -> Value {
+    server.api("/api/v1/plugins")["plugins"][at].take()
+}
+
+#[test]
+fn what_runs_in_shadow_changes_nothing_and_is_told() {
+    let config = "plugins:\n- name: loud\n  mode: shadow\n- name: rules\n  mode: shadow\n  metric_relabel_configs:\n\
+                  \x20 - { regex: a, action: labeldrop }\n  group_relabel_configs:\n\
+                  \x20 - { target_label: zone, replacement: z }\n";
+    let folder = Folder::new(&[("loud.lua", LOUD), ("plugins.yml", config)]);
+    let (shadowed, plain) = (folder.serve(), Server::start(&[]));
+    for server in [&shadowed, &plain] {
+        for job in ["good", "bad", "worse", "loop"] {
+            // Pushed twice: what is known of a shape makes no difference.
+            for _ in 0..2 {
+                assert_eq!(server.put(&format!("/metrics/job/{job}/l/v"), BODY).status, 200, "{job}");
+            }
+        }
+        assert_eq!(server.put("/metrics/job/careless", "free memory 5\n").status, 400);
+        assert_eq!(server.post("/metrics/job/good/l/v", "k 1\n").status, 200);
+        assert_eq!(server.delete("/metrics/job/loop/l/v").status, 202);
+    }
+    let without = exposed(&plain);
+    assert!(without.contains("gone{") && without.contains("a=\"1\""), "{without}");
+    assert_eq!(exposed(&shadowed), without);
+
+    let loud = plugin(&shadowed, 0);
+    assert_eq!(loud["mode"], "shadow");
+    for effect in ["change", "drop", "reject", "error"] {
+        assert!(loud["shadow"][effect].as_u64() > Some(0), "{effect}: {loud}");
+    }
+    let told = loud["last_shadowed"].to_string();
+    assert!(told.contains("422 words: <b>no</b> bad"), "{told}");
+    assert!(plugin(&shadowed, 1)["shadow"]["change"].as_u64() > Some(0));
+    let scrape = shadowed.scrape();
+    assert!(scrape.value("floodway_plugin_shadow_total{effect=\"reject\",plugin=\"loud\"}") >= Some(2.0));
+    assert_eq!(
+        scrape.value(
+            "floodway_plugin_info{mode=\"shadow\",on_error=\"reject\",plugin=\"loud\",version=\"1.2\"}"
+        ),
+        Some(1.0)
+    );
+    let page = shadowed.get("/").text().to_owned();
+    assert!(page.contains("in shadow") && page.contains("would have: "), "{page}");
+    assert!(page.contains("&#60;b&#62;no&#60;/b&#62; bad") && !page.contains("<b>no"), "{page}");
+}
+
+#[test]
+fn plugins_are_listed_with_what_they_did() {
+    let folder = Folder::new(&[("loud.lua", LOUD)]);
+    let server = folder.serve();
+    assert_eq!(server.put("/metrics/job/good", "m 1\n").status, 200);
+    assert_eq!(server.put("/metrics/job/bad", "m 1\n").status, 422);
+    assert_eq!(server.put("/metrics/job/worse", "m 1\n").status, 500);
+    let overview = server.api("/api/v1/plugins");
+    assert_eq!((&overview["generation"], &overview["reload_successful"]), (&json!(1), &json!(true)));
+    let loud = &overview["plugins"][0];
+    for (key, expected) in [
+        ("name", json!("loud")),
+        ("file", json!("loud.lua")),
+        ("version", json!("1.2")),
+        ("mode", json!("enforce")),
+        ("on_error", json!("reject")),
+        ("match", json!(null)),
+        ("config", json!({"key": "<secret>", "limit": "7"})),
+        ("pushes", json!(3)),
+        ("breaker_open", json!(0)),
+        ("errors", json!({"E_RUNTIME": 1})),
+        ("rejects", json!({"words": 1})),
+        ("shadow", json!({})),
+    ] {
+        assert_eq!(loud[key], expected, "{key}");
+    }
+    assert_eq!(loud["hooks"]["on_commit"], 3);
+    assert_eq!(
+        (&loud["last_errors"][0]["job"], &loud["last_errors"][0]["code"]),
+        (&json!("worse"), &json!("E_RUNTIME"))
+    );
+    // Errors are refusals, too.
+    assert_eq!(loud["last_rejections"].as_array().map(Vec::len), Some(2));
+    assert_eq!(
+        (&loud["last_rejections"][1]["status"], &loud["last_rejections"][1]["job"]),
+        (&json!(422), &json!("bad"))
+    );
+    assert_eq!(server.api("/api/v1/rejections?job=bad")[0]["plugin"], "loud");
+    let page = server.get("/").text().to_owned();
+    assert!(page.contains("loud.lua") && page.contains("error E_RUNTIME"), "{page}");
+    // Without plugins there is nothing to list, and the configuration takes the admin API.
+    assert_eq!(Server::start(&[]).api("/api/v1/plugins")["plugins"], json!([]));
+    let plain = Server::start(&[&format!("--plugin.dir={}", folder.0.display())]);
+    assert_eq!(plugin(&plain, 0)["config"], Value::Null);
+}
