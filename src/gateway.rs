@@ -8,6 +8,7 @@ mod lifetimes;
 mod merging;
 mod plugins;
 mod reading;
+mod validate;
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -30,7 +31,7 @@ use crate::telemetry::Telemetry;
 
 pub use crate::matching::regex::Regex as Pattern;
 pub use crate::parse::push_path;
-pub use crate::plugin::{Incident, Overview, Passed, PluginView};
+pub use crate::plugin::{Incident, Overview, Passed, PluginView, TraceRow};
 pub use crate::render::lease::Lease;
 pub use crate::render::negotiate::{Encoding, Form, Wanted};
 pub use crate::render::renderer::Rendered;
@@ -42,6 +43,7 @@ pub use crate::store::keys::KeyLimits;
 pub use crate::store::listing::{Listing, Query, Search, Sort};
 pub use crate::store::usage::StoreLimits;
 pub use crate::store::view::{FamilyView, GroupView, SeriesView, ValueView};
+pub use validate::Validation;
 
 /// How the gateway treats pushes; fixed at start.
 #[derive(Clone, Copy, Debug)]
@@ -280,7 +282,7 @@ impl Gateway {
         let stamp = Stamp { at: now.wall, life: self.life(key, options.lifetime, None, now) };
         let result = match parse::format_of(content_type) {
             BodyFormat::Text if self.store.push_known(mode, key, body, stamp) => return Ok(()),
-            format => self.read(format, key, body, stamp, &mut |families, body| {
+            format => self.read(format, key, body, Some(stamp), &mut |families, body| {
                 self.store.push(mode, key, families, body.map(|body| &body[..]), stamp)
             }),
         };

@@ -26,9 +26,10 @@ use crate::plugin::fault::{Code, Fault};
 use crate::plugin::results::About;
 use crate::plugin::settings::File;
 use crate::plugin::testing::{self, Plan, Reply, Report, Request, World};
-use crate::plugin::{Options, Passed, Plugins, Problem};
+use crate::plugin::{Options, Passed, Plugins, Problem, TraceRow};
 use crate::telemetry::Telemetry;
 
+mod bench;
 mod lines;
 #[cfg(test)]
 mod tests;
@@ -42,6 +43,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> Option<ExitCode> {
     let outcome = match args.get(2).map(String::as_str) {
         Some("test") => test(&args[3..]),
         Some("run") => run_once(&args[3..]),
+        Some("bench") => bench::run(&args[3..]),
         _ => command::command(&args[2..]),
     };
     Some(command::finish(outcome))
@@ -147,17 +149,22 @@ fn run_once(args: &[String]) -> Result<String, Failure> {
     let options = Options { config, ..options(dir, NameRules::Legacy) };
     let file =
         crate::plugin::generation::read_config(&options).map_err(|fault| problem(fault.to_string()))?;
+    // What is remembered of a series is not run, and a trace is to show it.
+    let file = if trace { File { series_cache: Some(0), ..file } } else { file };
     let mut bench = Bench::open(options, file).map_err(|problems| problem(listed(&problems)))?;
+    if trace {
+        bench.plugins.begin_trace();
+    }
     let reply = bench.send(&request);
     let mut out = testing::write_reply(&reply, status::phrase(reply.status));
     if trace {
-        out.push_str(&traced(&reply));
+        out.push_str(&traced(&reply, &bench.plugins.end_trace()));
     }
     Ok(out)
 }
 
 /// What plugins did, for `--trace`.
-fn traced(reply: &Reply) -> String {
+fn traced(reply: &Reply, rows: &[TraceRow]) -> String {
     let mut out = String::from("\n");
     let group: Vec<String> = reply.group.iter().map(|(name, value)| format!("{name}={value:?}")).collect();
     out.push_str(&format!("group    {{{}}}\n", group.join(",")));
@@ -165,8 +172,38 @@ fn traced(reply: &Reply) -> String {
         out.push_str(&format!("header   {name}: {value}\n"));
     }
     out.push_str(&format!("dropped  {} samples\nsteps    {}\n", reply.dropped, reply.steps));
+    for row in rows {
+        let TraceRow { plugin, hook, calls, result, steps, microseconds, .. } = row;
+        out.push_str(&format!(
+            "hook     {plugin} {hook}: {result}; {calls} calls, {steps} steps, {microseconds:.1} µs{}\n",
+            effects(row)
+        ));
+    }
     for record in &reply.log {
         out.push_str(&format!("log      {record}\n"));
+    }
+    out
+}
+
+/// What a hook did to the push, each thing behind a semicolon.
+fn effects(row: &TraceRow) -> String {
+    let mut out = String::new();
+    for (what, names) in [
+        ("adds labels", &row.labels_added),
+        ("removes labels", &row.labels_removed),
+        ("changes labels", &row.labels_changed),
+        ("renames", &row.renamed),
+    ] {
+        if !names.is_empty() {
+            out.push_str(&format!("; {what} {}", names.join(", ")));
+        }
+    }
+    for (what, count) in
+        [("values changed", row.values), ("samples added", row.added), ("samples dropped", row.dropped)]
+    {
+        if count > 0 {
+            out.push_str(&format!("; {count} {what}"));
+        }
     }
     out
 }

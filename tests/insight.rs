@@ -163,3 +163,82 @@ fn plugins_are_listed_with_what_they_did() {
     let plain = Server::start(&[&format!("--plugin.dir={}", folder.0.display())]);
     assert_eq!(plugin(&plain, 0)["config"], Value::Null);
 }
+
+/// What `/api/v1/validate` says of a push.
+fn validated(server: &Server, method: &str, target: &str, body: &str) -> Value {
+    let answer = server.send(method, &format!("/api/v1/validate{target}"), &[], body.as_bytes());
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    serde_json::from_str::<Value>(answer.text()).unwrap()["data"].take()
+}
+
+#[test]
+fn a_push_is_tried_out_without_a_trace_of_it() {
+    let folder = Folder::new(&[("loud.lua", LOUD)]);
+    let server = folder.serve();
+    assert_eq!(server.put("/metrics/job/held", "k 1\n").status, 200);
+    let before = exposed(&server);
+    let figures = plugin(&server, 0);
+    let tried = validated(&server, "POST", "/job/good/l/v", BODY);
+    assert_eq!(
+        (&tried["accepted"], &tried["status"], &tried["error"]),
+        (&json!(true), &json!(200), &json!(null))
+    );
+    assert_eq!(tried["group"], json!({"job": "good", "l": "v", "extra": "x"}));
+    assert_eq!(tried["ttl"], 60);
+    let text = tried["text"].as_str().unwrap();
+    assert!(
+        text.contains("n{a=\"changed\",b=\"new\",extra=\"x\",instance=\"\",job=\"good\",l=\"v\"} 2\n"),
+        "{text}"
+    );
+    assert!(text.contains("h_bucket") && !text.contains("gone"), "{text}");
+    let row = |hook: &str| {
+        tried["trace"].as_array().unwrap().iter().find(|row| row["hook"] == hook).unwrap().clone()
+    };
+    assert_eq!(row("on_request")["labels_added"], json!(["extra"]));
+    let push = row("on_push");
+    assert_eq!(
+        (&push["plugin"], &push["calls"], &push["result"]),
+        (&json!("loud"), &json!(1), &json!("keep"))
+    );
+    assert_eq!((&push["labels_changed"], &push["labels_added"]), (&json!(["a"]), &json!(["a"])));
+    assert_eq!((&push["samples_added"], &push["samples_dropped"]), (&json!(1), &json!(1)));
+    assert_eq!(
+        (&row("on_family")["renamed"], &row("on_family")["values_changed"]),
+        (&json!(["m"]), &json!(2))
+    );
+    assert_eq!((&row("on_series")["calls"], &row("on_series")["labels_added"]), (&json!(2), &json!(["b"])));
+    assert!(row("on_commit")["steps"].as_u64().is_some());
+
+    // Refusals of plugins, of the parser and of the store are told.
+    let refused = validated(&server, "PUT", "/job/bad", "m 1\n");
+    assert_eq!((&refused["accepted"], &refused["status"]), (&json!(false), &json!(422)));
+    assert_eq!(refused["headers"]["X-Push-Code"], "words");
+    assert!(refused["trace"].to_string().contains("reject 422 words"), "{refused}");
+    assert_eq!(validated(&server, "PUT", "/job/worse", "m 1\n")["status"], 500);
+    assert_eq!(validated(&server, "PUT", "/job/good", "m one two three\n")["status"], 400);
+    assert_eq!(
+        validated(&server, "PUT", "/job/good", "# TYPE floodway_plugin_info counter\nm 1\nm 2\n")["status"],
+        400
+    );
+
+    // Nothing is stored, counted, marked or journalled.
+    assert_eq!(exposed(&server), before);
+    let after = plugin(&server, 0);
+    for key in ["pushes", "errors", "rejects", "hooks", "last_errors", "last_rejections"] {
+        assert_eq!(after[key], figures[key], "{key}");
+    }
+    assert_eq!(server.api("/api/v1/rejections"), json!([]));
+    assert_eq!(server.send("POST", "/api/v1/validate/job/a/job/b", &[], b"").status, 400);
+    assert_eq!(server.send("GET", "/api/v1/validate/job/a", &[], b"").status, 405);
+
+    // Without plugins the body and what is stored decide.
+    let plain = Server::start(&[]);
+    assert_eq!(plain.put("/metrics/job/a", "# TYPE m gauge\nm 1\n").status, 200);
+    let before = exposed(&plain);
+    let tried = validated(&plain, "PUT", "/job/a", "# TYPE m counter\nm{x=\"1\"} 3\n");
+    assert_eq!((&tried["accepted"], &tried["trace"]), (&json!(true), &json!([])));
+    assert_eq!(tried["text"], "# TYPE m counter\nm{instance=\"\",job=\"a\",x=\"1\"} 3\n");
+    let tried = validated(&plain, "PUT", "/job/b", "# TYPE m counter\nm{x=\"1\"} 3\n");
+    assert_eq!(tried["status"], 400, "{tried}");
+    assert_eq!(exposed(&plain), before);
+}

@@ -49,7 +49,7 @@ impl Gateway {
         };
         let merged = known.unwrap_or_else(|| {
             let mut merged = Merged::Stored;
-            let read = self.read(format, key, body, stamp, &mut |families, body| {
+            let read = self.read(format, key, body, Some(stamp), &mut |families, body| {
                 merged = self.merge(manner, key, families, stamp, |values, first| {
                     body.and_then(|body| Template::cut(body, families, values, first))
                 })?;

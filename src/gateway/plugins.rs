@@ -116,11 +116,7 @@ impl Gateway {
             return Ok(Passed { stored: true, ..Passed::default() });
         }
         let grants = facts.grants.clone();
-        facts.format = match format {
-            BodyFormat::Text => "text",
-            BodyFormat::OpenMetrics => "openmetrics",
-            BodyFormat::Protobuf => "protobuf",
-        };
+        facts.format = format.name();
         let known = Cell::new(None);
         let result = plugins.push(plugin::Push {
             key,
@@ -137,7 +133,7 @@ impl Gateway {
                     return Ok(());
                 }
                 let stamp = Stamp { at: now.wall, life: self.life(key, options.lifetime, None, now) };
-                let read = self.read(format, key, body, stamp, &mut |families, body| {
+                let read = self.read(format, key, body, Some(stamp), &mut |families, body| {
                     load(plugin::Read::Parsed { families, is_text: body.is_some(), loose: &[] });
                     Ok(())
                 });
@@ -216,7 +212,7 @@ impl Gateway {
 }
 
 /// What plugins are told of what is stored.
-fn facts_of(around: &Around, now: Now) -> StoreFacts {
+pub(super) fn facts_of(around: &Around, now: Now) -> StoreFacts {
     let age = |last: UnixNanos| (last != UnixNanos::NEVER).then(|| now.wall.seconds() - last.seconds());
     StoreFacts {
         group_series: around.group_lines,

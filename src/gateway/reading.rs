@@ -22,13 +22,13 @@ impl Gateway {
     }
 
     /// Reads a body and hands its families to `take`, with the body itself where a template of it is
-    /// worth keeping.
+    /// worth keeping. `stamp`: what a refusal that leaves a trace is stamped with, if it may leave any.
     pub(super) fn read(
         &self,
         format: BodyFormat,
         key: &GroupingKey,
         body: &Bytes,
-        stamp: Stamp,
+        stamp: Option<Stamp>,
         take: &mut impl FnMut(&Families<'_>, Option<&Bytes>) -> Result<(), Refusal>,
     ) -> Result<(), Refusal> {
         match format {
@@ -107,7 +107,7 @@ impl Gateway {
         &self,
         key: &GroupingKey,
         body: &Bytes,
-        stamp: Stamp,
+        stamp: Option<Stamp>,
         take: &mut impl FnMut(&Families<'_>, Option<&Bytes>) -> Result<(), Refusal>,
     ) -> Result<(), Refusal> {
         let spare = SPARE.take().unwrap_or_default();
@@ -115,7 +115,9 @@ impl Gateway {
             Ok(families) => families,
             Err(error) => {
                 // Found by the parser here, but by the store in the reference, which stamps it.
-                if error.reason() == Reason::Inconsistent {
+                if let Some(stamp) = stamp
+                    && error.reason() == Reason::Inconsistent
+                {
                     self.store.stamp_failure(key, stamp);
                 }
                 return Err(error.into());

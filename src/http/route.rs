@@ -47,6 +47,8 @@ pub enum Route<'p> {
     ApiRejections,
     ApiLimits,
     ApiPlugins,
+    /// A push that is only tried out.
+    ApiValidate(PushPath<'p>),
     ApiOptions,
     Wipe,
 }
@@ -201,6 +203,9 @@ impl Routes {
             b"GET" if is(path, "/plugins", case) => Some(Route::ApiPlugins),
             b"GET" => page_path(path, case).map(Route::ApiGroup),
             b"PUT" if self.admin_api && is(path, "/admin/wipe", case) => Some(Route::Wipe),
+            b"PUT" | b"POST" => {
+                group_path(path, "/validate", case).filter(|_| case == Case::Exact).map(Route::ApiValidate)
+            }
             _ => None,
         }
     }

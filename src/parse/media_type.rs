@@ -12,6 +12,17 @@ pub enum BodyFormat {
     Protobuf,
 }
 
+impl BodyFormat {
+    /// As plugins see it.
+    pub fn name(self) -> &'static str {
+        match self {
+            BodyFormat::Text => "text",
+            BodyFormat::OpenMetrics => "openmetrics",
+            BodyFormat::Protobuf => "protobuf",
+        }
+    }
+}
+
 /// The format that a Content-Type announces.
 pub fn format_of(content_type: Option<&[u8]>) -> BodyFormat {
     let header = content_type.and_then(|header| std::str::from_utf8(header).ok()).unwrap_or_default();

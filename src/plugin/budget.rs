@@ -216,6 +216,11 @@ pub fn arm(allowance: Allowance) {
     });
 }
 
+/// Steps left in the stretch that runs.
+pub fn left() -> u64 {
+    METER.with(|meter| (meter.left.get() + meter.slice.get().max(0)).max(0) as u64)
+}
+
 /// Ends the stretch; says what it used.
 pub fn disarm() -> Used {
     METER.with(|meter| {

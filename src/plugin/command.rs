@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::engine::Plugins;
 use super::generation::Options;
-use super::{bundled, settings};
+use super::{bundled, settings, stubs};
 use crate::model::NameRules;
 
 const USAGE: &str = "usage: floodway plugin COMMAND
@@ -18,9 +18,12 @@ const USAGE: &str = "usage: floodway plugin COMMAND
   run   (--config FILE | --dir DIR) --path PATH [--method METHOD] [--header NAME:VALUE]...
         [--user USER] [--trace] < BODY
                                 push once without a server, print the answer and what is stored
+  bench [NAME] [--config FILE | --dir DIR] [< BODY]
+                                time a push with each plugin and without, or with the bundled NAME
   list  [DIR] [--config FILE]   show the plugins in order, or without DIR the bundled ones
   show  NAME                    print the source of a bundled plugin
   new   NAME                    write NAME.lua and NAME_test.lua, a plugin to begin with, here
+  stubs [DIR]                   write gate.d.lua and .luarc.json, by which editors know the API
 ";
 
 /// Prints what came of a command.
@@ -107,6 +110,7 @@ pub fn command(args: &[String]) -> Result<String, Failure> {
                 .ok_or_else(|| Failure::Problems(format!("there is no bundled plugin {name}\n")))
         }
         "new" => create(one()?),
+        "stubs" => write_stubs(&given),
         "help" | "--help" | "-h" => Ok(USAGE.to_owned()),
         other => Err(usage(format!("unknown command plugin {other}"))),
     }
@@ -185,6 +189,25 @@ fn list_bundled() -> String {
         format!("bundled:{}\n", first.trim_start_matches("-- "))
     };
     bundled::ALL.iter().map(line).collect()
+}
+
+/// Writes the stubs; over those of an older Floodway, but not over settings, which may be somebody's own.
+fn write_stubs(given: &Arguments) -> Result<String, Failure> {
+    let dir = match &given.plain[..] {
+        [] => PathBuf::from("."),
+        [dir] => PathBuf::from(dir),
+        _ => return Err(usage("one directory at most")),
+    };
+    let (api, rules) = (dir.join(stubs::STUBS), dir.join(".luarc.json"));
+    let fault = |path: &Path, error: std::io::Error| {
+        Failure::Problems(format!("cannot write {}: {error}\n", path.display()))
+    };
+    std::fs::write(&api, stubs::stubs()).map_err(|error| fault(&api, error))?;
+    if rules.exists() {
+        return Ok(format!("wrote {}, left {} as it is\n", api.display(), rules.display()));
+    }
+    std::fs::write(&rules, stubs::SETTINGS).map_err(|error| fault(&rules, error))?;
+    Ok(format!("wrote {}\nwrote {}\n", api.display(), rules.display()))
 }
 
 /// A plugin to begin with and its test; `NAME` stands for its name.

@@ -36,6 +36,8 @@ pub struct Plugins {
     reload_time: AtomicU64,
     workers_seen: AtomicUsize,
     pushes: AtomicU64,
+    /// See [`rehearsal`](Plugins::rehearsal).
+    rehearsal: Mutex<Option<Arc<Plugins>>>,
 }
 
 /// What each plugin's name keeps over reloads.
@@ -61,6 +63,8 @@ enum Purpose {
     Serve(Option<Tests>),
     /// To be tried out with this configuration in place of a file.
     Trial(Box<File>),
+    /// To try out pushes with the plugins of another set.
+    Rehearsal,
 }
 
 static ENGINES: AtomicU64 = AtomicU64::new(0);
@@ -99,8 +103,14 @@ impl Plugins {
     }
 
     fn start_for(options: Options, purpose: Purpose) -> Result<Arc<Plugins>, Vec<Problem>> {
+        let plugins = Plugins::empty(options, purpose);
+        plugins.reload()?;
+        Ok(Arc::new(plugins))
+    }
+
+    fn empty(options: Options, purpose: Purpose) -> Plugins {
         let started = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let plugins = Plugins {
+        Plugins {
             id: ENGINES.fetch_add(1, Ordering::Relaxed),
             number: AtomicU64::new(0),
             current: Mutex::new(Arc::new(Generation::empty(options.names))),
@@ -116,9 +126,23 @@ impl Plugins {
             workers_seen: AtomicUsize::new(0),
             // Ids need not be secret, only different from those of the run before.
             pushes: AtomicU64::new((started.as_nanos() as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15)),
-        };
-        plugins.reload()?;
-        Ok(Arc::new(plugins))
+            rehearsal: Mutex::default(),
+        }
+    }
+
+    /// The plugins in force, to try out pushes that are not stored: with machines, counters and metrics of
+    /// their own, nothing logged, nothing remembered of series. Made when first asked for after a reload.
+    pub fn rehearsal(&self) -> Arc<Plugins> {
+        let current = self.generation();
+        let mut rehearsal = lock(&self.rehearsal);
+        if let Some(known) = rehearsal.as_ref().filter(|known| known.number() == current.number) {
+            return known.clone();
+        }
+        let made = Plugins::empty(self.options.clone(), Purpose::Rehearsal);
+        made.publish(current.twin());
+        let made = Arc::new(made);
+        *rehearsal = Some(made.clone());
+        made
     }
 
     /// Reads everything anew and publishes it; returns the generation's number. Takes as long as the
@@ -170,6 +194,8 @@ impl Plugins {
         let problem = |fault| vec![Problem { plugin: None, fault }];
         let file = match &self.purpose {
             Purpose::Trial(file) => (**file).clone(),
+            // Never read anew: made again instead.
+            Purpose::Rehearsal => File::default(),
             Purpose::Serve(_) => read_config(&self.options).map_err(problem)?,
         };
         let shared = |name: &str| self.shared_of(name);
@@ -215,7 +241,7 @@ impl Plugins {
 
     /// Whether they are only tried out.
     pub(super) fn on_trial(&self) -> bool {
-        matches!(self.purpose, Purpose::Trial(_))
+        matches!(self.purpose, Purpose::Trial(_) | Purpose::Rehearsal)
     }
 
     pub fn options(&self) -> &Options {

@@ -20,6 +20,7 @@ use super::shared;
 use super::spec::{Body, SOURCE_BYTES_MAX, Sources, Spec};
 use super::stage::Stage;
 use super::stats::{Declared, Shared};
+use super::stubs;
 use super::value::Value;
 use super::vm::{Timers, Vm};
 use crate::model::NameRules;
@@ -141,6 +142,21 @@ impl Generation {
         })
     }
 
+    /// The same plugins, to be rehearsed with.
+    pub fn twin(&self) -> Generation {
+        let twin =
+            |planned: &Planned| Planned { spec: Arc::new(planned.spec.twin()), about: planned.about.clone() };
+        Generation {
+            number: self.number,
+            plugins: self.plugins.iter().map(twin).collect(),
+            // What is remembered is not run, and a trace is to show it.
+            series_cache: 0,
+            time_max: self.time_max,
+            names: self.names,
+            broken: Vec::new(),
+        }
+    }
+
     /// Whether some plugin reads request headers.
     pub fn wants_headers(&self) -> bool {
         self.plugins.iter().any(|plugin| !plugin.about.headers.is_empty())
@@ -220,6 +236,10 @@ fn found_in(dir: &Path) -> Result<Vec<Entry>, Fault> {
             None if path.join("init.lua").is_file() => file_name,
             _ => continue,
         };
+        // What editors read.
+        if file_name == stubs::STUBS {
+            continue;
+        }
         // Where expected answers lie.
         if name == "golden" {
             continue;
@@ -312,7 +332,7 @@ fn rules_body(entry: &Entry, names: NameRules) -> Result<Body, Fault> {
 /// Loads a plugin into a machine that is thrown away.
 fn try_out(spec: &Arc<Spec>) -> Result<About, Fault> {
     let on_error = spec.on_error;
-    if let Body::Rules { rules, group, .. } = &spec.body {
+    if let Body::Rules { rules, group, .. } = &*spec.body {
         let hooks = [("relabel", rules.is_some()), ("group_relabel", group.is_some())];
         let hooks = hooks.into_iter().filter(|hook| hook.1).map(|hook| hook.0).collect();
         let on_error = on_error.unwrap_or_default();

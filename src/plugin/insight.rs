@@ -63,3 +63,24 @@ pub struct PluginView {
     pub last_errors: Vec<Incident>,
     pub last_shadowed: Vec<Incident>,
 }
+
+/// What one hook of one plugin did to one push, over all its calls.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct TraceRow {
+    pub plugin: String,
+    pub hook: &'static str,
+    pub calls: u64,
+    /// `keep`, or what it returned or failed with last.
+    pub result: String,
+    pub labels_added: Vec<String>,
+    pub labels_removed: Vec<String>,
+    pub labels_changed: Vec<String>,
+    /// Families that samples left for another name.
+    pub renamed: Vec<String>,
+    /// Samples.
+    pub values: u64,
+    pub added: u64,
+    pub dropped: u64,
+    pub steps: u64,
+    pub microseconds: f64,
+}

@@ -26,13 +26,15 @@ pub mod relabel;
 pub mod results;
 pub mod schema;
 pub mod settings;
-pub mod shared;
 mod shadow;
+pub mod shared;
 pub mod spec;
 pub mod stage;
 pub mod stats;
+mod stubs;
 mod sweep;
 pub mod testing;
+mod trace;
 mod transform;
 pub mod value;
 mod verdicts;
@@ -45,7 +47,7 @@ pub use door::{Again, Cut, Dying, LastWord, Load, Options, Passed, Push, Read, S
 pub use engine::Plugins;
 pub use exposed::figures;
 pub use generation::Problem;
-pub use insight::{Incident, Overview, PluginView};
+pub use insight::{Incident, Overview, PluginView, TraceRow};
 
 #[cfg(test)]
 mod tests;

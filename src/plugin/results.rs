@@ -9,7 +9,9 @@ use std::time::{Duration, Instant};
 use super::budget::{self, Allowance};
 use super::door::StoreFacts;
 use super::engine::Plugins;
+use super::insight::TraceRow;
 use super::shared::Tick;
+use super::trace::Row;
 use super::transform;
 use super::vm::{Context, ResultField};
 use super::worker::{Worker, put_back, with_worker};
@@ -92,6 +94,24 @@ impl Plugins {
                 ttl: worker.stage.ttl.get().map(|ttl| ttl.millis() as f64 / 1000.0),
             }
         })
+    }
+
+    /// Notes from here on what each hook on this thread does, until [`end_trace`](Plugins::end_trace).
+    pub fn begin_trace(&self) {
+        let worker = self.take_worker();
+        *worker.stage.trace.borrow_mut() = Some(Vec::new());
+        put_back(worker);
+    }
+
+    /// What each hook did.
+    pub fn end_trace(&self) -> Vec<TraceRow> {
+        let rows = with_worker(self.id(), |worker| worker.stage.trace.take()).flatten();
+        rows.unwrap_or_default().into_iter().map(Row::view).collect()
+    }
+
+    /// The group of the last push on this thread, and the seconds that plugins gave it to live.
+    pub fn outcome(&self) -> Option<(GroupingKey, Option<f64>)> {
+        self.trace().map(|trace| (trace.key, trace.ttl))
     }
 
     /// The records that plugins on trial have written on this thread.

@@ -51,10 +51,10 @@ pub struct Sources {
 }
 
 /// See the module.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Spec {
     pub name: String,
-    pub body: Body,
+    pub body: Arc<Body>,
     /// What plugins.yml sets in place of the plugin's own choice.
     pub on_error: Option<OnError>,
     pub mode: Mode,
@@ -72,7 +72,7 @@ pub struct Spec {
     pub home: Option<PathBuf>,
     /// The checked configuration, once the first machine has declared it.
     settings: OnceLock<(Settings, Vec<String>)>,
-    compiled: Mutex<Compiled>,
+    compiled: Arc<Mutex<Compiled>>,
 }
 
 /// Patterns compiled by the first machine and used by all.
@@ -132,7 +132,7 @@ impl Spec {
     pub fn new(name: impl Into<String>, body: Body, names: NameRules, shared: Arc<Shared>) -> Spec {
         Spec {
             name: name.into(),
-            body,
+            body: Arc::new(body),
             on_error: None,
             mode: Mode::Enforce,
             origin: String::new(),
@@ -144,8 +144,13 @@ impl Spec {
             fingerprint: 0,
             home: None,
             settings: OnceLock::new(),
-            compiled: Mutex::default(),
+            compiled: Arc::default(),
         }
+    }
+
+    /// The same plugin, to be rehearsed with: it counts where nobody looks.
+    pub fn twin(&self) -> Spec {
+        Spec { shared: Arc::default(), ..self.clone() }
     }
 
     /// The configuration checked against `declared`, and the keys that are not declared.

@@ -4,8 +4,9 @@ use std::cell::{Cell, RefCell};
 
 use super::door::StoreFacts;
 use super::draft::Draft;
-use super::shared::Tick;
 use super::insight::Incident;
+use super::shared::Tick;
+use super::trace::Row;
 use super::worker::About;
 use crate::clock::UnixNanos;
 use crate::model::{GroupingKey, Lifetime, NameRules, RequestFacts};
@@ -34,6 +35,8 @@ pub struct Stage {
     pub dry: Cell<bool>,
     /// The records that plugins wrote, where somebody asks for them instead of the log.
     pub log: RefCell<Option<Vec<String>>>,
+    /// What hooks did to the push, where somebody asks.
+    pub trace: RefCell<Option<Vec<Row>>>,
     pub worker: usize,
     pub workers: usize,
 }
@@ -53,6 +56,7 @@ impl Stage {
             id: Cell::new(0),
             dry: Cell::new(false),
             log: RefCell::default(),
+            trace: RefCell::default(),
             worker,
             workers,
         }

@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::fault::{Code, Fault};
-use super::shared::Stores;
 use super::recent::Recent;
+use super::shared::Stores;
 
 /// Metrics one plugin may declare, and label combinations each may have.
 pub const METRICS_MAX: usize = 32;

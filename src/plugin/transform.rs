@@ -7,6 +7,7 @@ use super::selector::Selector;
 use super::spec::Spec;
 use super::stage::Stage;
 use super::stats::{Run, bump};
+use super::trace::{Scope, traced};
 use super::vm::{Hook, Place, ResultField, Verdict, Vm, verdict};
 use crate::model::Lifetime;
 
@@ -29,6 +30,7 @@ fn run(
     vm: &Vm,
     place: Place,
     hooks: &[Hook],
+    scope: Scope<'_>,
     matches: impl Fn(&Selector) -> bool,
     arguments: impl Fn() -> (mlua::AnyUserData, Option<mlua::AnyUserData>),
     may_drop: bool,
@@ -38,9 +40,13 @@ fn run(
         if hook.selector.as_ref().is_some_and(|selector| !matches(selector)) {
             continue;
         }
-        let returned = vm.call(place, &hook.function, arguments());
-        vm.end_hook();
-        if let Some(end) = ends(verdict(&returned?)?, may_drop, may_discard)? {
+        let call = || {
+            let returned = vm.call(place, &hook.function, arguments());
+            vm.end_hook();
+            ends(verdict(&returned?)?, may_drop, may_discard)
+        };
+        let name = place.hook().map_or("", |hook| Run::NAMES[hook as usize]);
+        if let Some(end) = traced(vm.stage(), vm.name(), name, scope, call, Option::clone)? {
             return Ok(Some(end));
         }
     }
@@ -49,12 +55,12 @@ fn run(
 
 pub fn request(vm: &Vm, stage: &Stage) -> Ended {
     let matches = |selector: &Selector| selector.matches(&stage.draft.borrow().group_view());
-    run(vm, Place::Request, &vm.manifest.on_request, matches, || (vm.push_handle(), None), false)
+    run(vm, Place::Request, &vm.manifest.on_request, None, matches, || (vm.push_handle(), None), false)
 }
 
 pub fn commit(vm: &Vm, stage: &Stage) -> Ended {
     let matches = |selector: &Selector| selector.matches(&stage.draft.borrow().group_view());
-    run(vm, Place::Commit, &vm.manifest.on_commit, matches, || (vm.push_handle(), None), false)
+    run(vm, Place::Commit, &vm.manifest.on_commit, None, matches, || (vm.push_handle(), None), false)
 }
 
 /// Asks `on_expire` about the group on stage, until one of its functions gives it more time.
@@ -97,7 +103,8 @@ pub fn transform(vm: &Vm, spec: &Spec, stage: &Stage, cache: &mut SeriesCache) -
     let manifest = &vm.manifest;
     if let Some(handle) = &manifest.relabel {
         bump(&spec.shared.counts.calls[Run::Relabel as usize], 1);
-        let counts = stage.draft.borrow_mut().relabel(&handle.rules, handle.only.as_deref())?;
+        let relabel = || stage.draft.borrow_mut().relabel(&handle.rules, handle.only.as_deref());
+        let counts = traced(stage, &spec.name, "relabel", None, relabel, |_| None)?;
         bump(&spec.shared.counts.splits, counts.splits as u64);
         bump(&spec.shared.counts.group_label_resets, counts.resets as u64);
     }
@@ -106,7 +113,8 @@ pub fn transform(vm: &Vm, spec: &Spec, stage: &Stage, cache: &mut SeriesCache) -
         (draft.families().len() as u32, draft.samples().len() as u32)
     };
     let on_group = |selector: &Selector| selector.matches(&stage.draft.borrow().group_view());
-    if let Some(end) = run(vm, Place::Push, &manifest.on_push, on_group, || (vm.push_handle(), None), false)?
+    if let Some(end) =
+        run(vm, Place::Push, &manifest.on_push, None, on_group, || (vm.push_handle(), None), false)?
     {
         return Ok(Some(end));
     }
@@ -122,6 +130,7 @@ pub fn transform(vm: &Vm, spec: &Spec, stage: &Stage, cache: &mut SeriesCache) -
     members.sort_by_key(|sample| stage.draft.borrow().sample(*sample).family);
     if let ([hook], true, true) =
         (&manifest.on_sample[..], manifest.on_family.is_empty(), manifest.on_series.is_empty())
+        && stage.trace.borrow().is_none()
     {
         vm.begin_walk(members, families, hook.selector.clone());
         return visit(vm, stage, hook);
@@ -172,7 +181,7 @@ impl Walk<'_> {
                 members.iter().any(|sample| selector.matches(&draft.view(*sample)))
             };
             let arguments = || (vm.family_handle(family), Some(vm.push_handle()));
-            match run(vm, Place::Family, &manifest.on_family, matches, arguments, true)? {
+            match run(vm, Place::Family, &manifest.on_family, Some(members), matches, arguments, true)? {
                 Some(Verdict::Drop) => {
                     members.iter().for_each(|sample| stage.draft.borrow_mut().drop_sample(*sample));
                     return Ok(None);
@@ -193,7 +202,7 @@ impl Walk<'_> {
             }
             let matches = |selector: &Selector| selector.matches(&stage.draft.borrow().view(*sample));
             let arguments = || (vm.sample_handle(*sample), Some(vm.push_handle()));
-            match run(vm, Place::Sample, &manifest.on_sample, matches, arguments, true)? {
+            match run(vm, Place::Sample, &manifest.on_sample, Some(&[*sample]), matches, arguments, true)? {
                 Some(Verdict::Drop) => stage.draft.borrow_mut().drop_sample(*sample),
                 Some(end) => return Ok(Some(end)),
                 None => {}
@@ -232,7 +241,7 @@ impl Walk<'_> {
         let (vm, stage) = (self.vm, self.stage);
         let matches = |selector: &Selector| selector.matches(&stage.draft.borrow().view(sample));
         let arguments = || (vm.sample_handle(sample), None);
-        match run(vm, Place::Series, &vm.manifest.on_series, matches, arguments, true)? {
+        match run(vm, Place::Series, &vm.manifest.on_series, Some(&[sample]), matches, arguments, true)? {
             Some(Verdict::Drop) => {
                 stage.draft.borrow_mut().drop_sample(sample);
                 Ok(None)

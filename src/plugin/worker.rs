@@ -26,6 +26,7 @@ use super::shared::Tick;
 use super::spec::Body;
 use super::stage::Stage;
 use super::stats::{Run, bump};
+use super::trace::traced;
 use super::transform::{self, Ended};
 use super::verdicts::{Outcome, Passed, reason_of, refused_by_fault, refused_by_plugin};
 use super::vm::{Health, Verdict, Vm, one_line};
@@ -410,7 +411,7 @@ impl Worker {
     }
 
     fn phase_request(&mut self, passed: &mut Passed) -> Option<Outcome> {
-        let takes_part = |slot: &Slot| match &slot.planned.spec.body {
+        let takes_part = |slot: &Slot| match &*slot.planned.spec.body {
             Body::Rules { group, .. } => group.is_some(),
             Body::Lua(_) => slot.planned.about.hooks.contains(&"on_request"),
         };
@@ -495,7 +496,7 @@ impl Slot {
         generation: &Generation,
         run: &mut impl FnMut(&mut Slot, &Rc<Stage>) -> Ended,
     ) -> Ended {
-        let is_lua = matches!(self.planned.spec.body, Body::Lua(_));
+        let is_lua = matches!(*self.planned.spec.body, Body::Lua(_));
         let job = if is_lua { self.may_run(stage)? } else { String::new() };
         let (steps, samples) = {
             let mut draft = stage.draft.borrow_mut();
@@ -601,10 +602,12 @@ impl Slot {
     }
 
     fn request(&mut self, stage: &Rc<Stage>) -> Ended {
-        match (&self.planned.spec.body, &self.vm) {
+        match (&*self.planned.spec.body, &self.vm) {
             (Body::Rules { group: Some(group), .. }, _) => {
                 bump(&self.planned.spec.shared.counts.calls[Run::GroupRelabel as usize], 1);
-                let kept = stage.draft.borrow_mut().relabel_group(group)?;
+                let relabel = || stage.draft.borrow_mut().relabel_group(group);
+                let name = &self.planned.spec.name;
+                let kept = traced(stage, name, "group_relabel", None, relabel, |_| None)?;
                 Ok((!kept).then(|| Verdict::Discard("dropped by a rule".into())))
             }
             (_, Some(vm)) => transform::request(vm, stage),
@@ -613,10 +616,11 @@ impl Slot {
     }
 
     fn transform(&mut self, stage: &Rc<Stage>) -> Ended {
-        match (&self.planned.spec.body, &self.vm) {
+        match (&*self.planned.spec.body, &self.vm) {
             (Body::Rules { rules: Some(rules), only, .. }, _) => {
                 bump(&self.planned.spec.shared.counts.calls[Run::Relabel as usize], 1);
-                let counts = stage.draft.borrow_mut().relabel(rules, only.as_ref())?;
+                let relabel = || stage.draft.borrow_mut().relabel(rules, only.as_ref());
+                let counts = traced(stage, &self.planned.spec.name, "relabel", None, relabel, |_| None)?;
                 bump(&self.planned.spec.shared.counts.splits, counts.splits as u64);
                 bump(&self.planned.spec.shared.counts.group_label_resets, counts.resets as u64);
                 Ok(None)

@@ -31,7 +31,7 @@ use crate::model::{Families, GroupingKey, Limit, PushLimits, Reason, Refusal};
 const INCONSISTENT: &str = "pushed metrics are invalid or inconsistent with existing metrics: ";
 
 /// The reference's words for a push with timestamps.
-const TIMESTAMPED: &str = "pushed metrics must not have timestamps";
+pub(super) const TIMESTAMPED: &str = "pushed metrics must not have timestamps";
 
 pub(super) fn refusal(text: &str) -> Refusal {
     Refusal::new(Reason::Inconsistent, format!("{INCONSISTENT}{text}"))
@@ -604,7 +604,7 @@ impl Store {
     }
 }
 
-fn next_state(state: &GroupState, mode: Mode, block: &Arc<Block>, now: Stamp) -> GroupState {
+pub(super) fn next_state(state: &GroupState, mode: Mode, block: &Arc<Block>, now: Stamp) -> GroupState {
     let mut next = match mode {
         Mode::ReplaceGroup => state.replaced_by(block),
         Mode::ReplaceFamilies => state.updated_by(block),

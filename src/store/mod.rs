@@ -34,6 +34,7 @@ pub mod merge;
 mod name_sets;
 mod published;
 mod recognised;
+mod rehearse;
 pub mod restore;
 mod running;
 pub mod shape;

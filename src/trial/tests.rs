@@ -249,6 +249,6 @@ fn a_trace_is_the_last_push_and_its_key() {
     let mut bench = Bench::open(options(None, NameRules::Legacy), file).unwrap();
     let request = Request { body: b"x_ms 5\n".to_vec(), ..Request::default() };
     let reply = bench.send(&request);
-    assert!(traced(&reply).contains("group    {job=\"test\"}"));
+    assert!(traced(&reply, &[]).contains("group    {job=\"test\"}"));
     assert!(reply.steps > 0);
 }

@@ -6,7 +6,7 @@
 //! random order.
 
 pub mod groups;
-mod json;
+pub mod json;
 pub mod plugins;
 pub mod time;
 
@@ -70,7 +70,7 @@ pub fn status(info: &Info) -> Answer {
     answer(out)
 }
 
-fn answer(out: Writer) -> Answer {
+pub fn answer(out: Writer) -> Answer {
     with_api_headers(Answer::with_slices(200, "application/json", out.finish()))
 }
 
@@ -220,7 +220,7 @@ fn push_series(out: &mut Writer, kind: MetricType, series: &SeriesView<'_>) {
 }
 
 /// An object of strings in the order given, which is sorted already.
-fn push_object<'l>(out: &mut Writer, pairs: impl IntoIterator<Item = (&'l str, &'l str)>) {
+pub fn push_object<'l>(out: &mut Writer, pairs: impl IntoIterator<Item = (&'l str, &'l str)>) {
     let mut before: &[u8] = b"{";
     let mut pairs = pairs.into_iter().peekable();
     if pairs.peek().is_none() {

@@ -36,6 +36,7 @@ mod request;
 mod results;
 pub mod scrape;
 pub mod status;
+mod validate;
 
 /// Asks the server to stop; cheap, and may be called more than once.
 pub type Quit = Arc<dyn Fn() + Send + Sync>;
@@ -91,6 +92,7 @@ pub enum Look {
 /// A request that waits for the end of its body.
 pub enum Waiting {
     Push(push::Push),
+    Validate(validate::Validate),
     Delete(GroupingKey, Option<Box<RequestFacts>>, Words, Client),
     Scrape(scrape::Scrape),
     Healthy,
@@ -205,6 +207,10 @@ impl Frontend {
     async fn finish_other(&self, waiting: Waiting, body: Bytes) -> Answer {
         match waiting {
             Waiting::Push(push) => push::finish(self, push, body).answer().await,
+            Waiting::Validate(validate) => {
+                let answer = validate::finish(self, validate, body).await;
+                self.counted("api/v1/validate", "post", answer)
+            }
             Waiting::Delete(key, request, words, client) => {
                 delete::finish(&self.gateway, &key, request, words, &client).await
             }
@@ -287,6 +293,10 @@ impl Frontend {
             Route::ApiRejections => look(Look::ApiRejections),
             Route::ApiLimits => look(Look::ApiLimits),
             Route::ApiPlugins => look(Look::ApiPlugins),
+            Route::ApiValidate(path) => {
+                let begun = validate::begin(&self.gateway, head, client, &path);
+                return begun.unwrap_or_else(|refusal| Next::Answer(code::refused(&refusal)));
+            }
             Route::ApiOptions => {
                 return Next::Answer(self.counted("api/v1/options", "options", api_options()));
             }
@@ -372,6 +382,7 @@ fn action_of(route: &Route<'_>) -> Option<Action> {
         Route::Wipe | Route::Quit | Route::Reload => Some(Action::Admin),
         Route::Push(_)
         | Route::Form(_)
+        | Route::ApiValidate(_)
         | Route::Healthy
         | Route::Ready
         | Route::QuitByGet

@@ -6,6 +6,7 @@
 //! 2. Every call into Lua runs under an armed budget, and ends with no handle aimed.
 //! 3. Whatever a script does, a call returns: with a value, a [`Fault`], or a panic that was caught.
 
+pub mod api;
 mod expire;
 mod family;
 mod fast;
@@ -125,7 +126,7 @@ impl Vm {
         allowance: Allowance,
         trial: Option<Arc<Shared>>,
     ) -> Result<Vm, Fault> {
-        let Body::Lua(program) = &spec.body else {
+        let Body::Lua(program) = &*spec.body else {
             return Err(Fault::new(Code::Internal, "rules need no machine"));
         };
         let state = Rc::new(State::new(stage.clone(), spec.clone(), trial));
@@ -156,6 +157,16 @@ impl Vm {
     /// Begins a push: nothing of the last one is left.
     pub fn begin(&self) {
         *self.state.ctx.borrow_mut() = None;
+    }
+
+    /// The push that its hooks see.
+    pub fn stage(&self) -> &Stage {
+        &self.state.stage
+    }
+
+    /// The plugin's name.
+    pub fn name(&self) -> &str {
+        &self.state.spec.name
     }
 
     /// The handle that hooks get as request and push.
@@ -426,7 +437,7 @@ fn run_main(lua: &Lua, state: &Rc<State>, program: &Program) -> Result<Value, Fa
     let spec = state.spec.clone();
     let loader = {
         lua.create_function(move |lua, name: String| {
-            let Body::Lua(program) = &spec.body else { return Ok(None) };
+            let Body::Lua(program) = &*spec.body else { return Ok(None) };
             let Some(code) = program.modules.get(&name) else { return Ok(None) };
             load(lua, &name, code).map(Some)
         })

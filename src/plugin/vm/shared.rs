@@ -169,7 +169,7 @@ fn begin(state: &State, what: &str, key: &LuaString) -> Result<mlua::BorrowedByt
     Ok(key)
 }
 
-struct DictHandle {
+pub(super) struct DictHandle {
     state: Rc<State>,
     store: Arc<Store>,
     ttl: Option<f64>,
@@ -326,7 +326,7 @@ impl UserData for DictHandle {
     }
 }
 
-struct BucketHandle {
+pub(super) struct BucketHandle {
     state: Rc<State>,
     store: Arc<Store>,
 }
@@ -365,7 +365,7 @@ impl UserData for BucketHandle {
     }
 }
 
-struct DistinctHandle {
+pub(super) struct DistinctHandle {
     state: Rc<State>,
     store: Arc<Store>,
 }

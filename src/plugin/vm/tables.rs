@@ -52,7 +52,7 @@ pub fn add_tables(lua: &Lua, state: &Rc<State>, gate: &Table) -> mlua::Result<()
     gate.raw_set("cidr", cidr)
 }
 
-struct LookupHandle(Arc<Lookup>);
+pub(super) struct LookupHandle(Arc<Lookup>);
 
 impl UserData for LookupHandle {
     fn add_methods<M: UserDataMethods<Self>>(methods: &mut M) {
@@ -70,7 +70,7 @@ impl UserData for LookupHandle {
     }
 }
 
-struct CidrHandle(Cidr);
+pub(super) struct CidrHandle(Cidr);
 
 impl UserData for CidrHandle {
     fn add_methods<M: UserDataMethods<Self>>(methods: &mut M) {
