@@ -359,3 +359,37 @@ fn sixty_four_clients_lose_nothing() {
     let expect = buckets.map(|(le, count)| quantiled(&format!("h_bucket{{le=\"{le}\"}} {count}")));
     assert_eq!(lines(&server, "h_bucket"), expect);
 }
+
+#[test]
+#[cfg(feature = "plugins")]
+fn what_plugins_made_of_a_push_is_merged() {
+    let scratch = Scratch::new();
+    let folder = scratch.path("plugins");
+    fs::create_dir(&folder).unwrap();
+    fs::write(
+        folder.join("tag.lua"),
+        "return { api = 1, on_series = function(s) s:set('tag', 'x') end,
+           on_request = function(req)
+             if req.job == '' and req.method == 'PUT' then req.group.env = 'x' end
+           end,
+           on_push = function(push) end }",
+    )
+    .unwrap();
+    let server = Server::start(&[
+        &format!("--plugin.dir={}", folder.display()),
+        "--merge.dialect=aggregation-gateway",
+    ]);
+    let body = "# TYPE c counter\nc 1\n";
+    for _ in 0..3 {
+        server.must_put("/metrics/job/j", body);
+        server.must_post("/metrics", body);
+    }
+    assert!(keyed(&server, "/metrics/job/j", "a", body).header("Push-Replayed").is_none());
+    assert_eq!(keyed(&server, "/metrics/job/j", "a", body).header("Push-Replayed"), Some("true"));
+    assert_eq!(keyed(&server, "/metrics/job/j", "a", "c 7\n").status, 422);
+    // Labels without a job are no group, whoever makes them.
+    server.put("/metrics", body).is_error(400, "job name is required");
+    assert_eq!(lines(&server, "c{"), ["c{,tag=\"x\"} 4", "c{tag=\"x\"} 3"]);
+    server.delete("/metrics").is_empty_with(202);
+    assert_eq!(lines(&server, "c{"), ["c{,tag=\"x\"} 4"]);
+}

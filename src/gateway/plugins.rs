@@ -156,6 +156,7 @@ impl Gateway {
                     families: &Families<'_>,
                     cut: plugin::Cut<'_>,
                     ttl: Option<Lifetime>| {
+                key.check()?;
                 grants.check(Action::Push, key)?;
                 let stamp = Stamp { at: now.wall, life: self.life(key, options.lifetime, ttl, now) };
                 let stored = if self.may_merge(&options) {

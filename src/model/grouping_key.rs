@@ -6,6 +6,8 @@ use std::hash::{Hash, Hasher};
 use crate::format::quote::{quoted, shortened};
 use crate::limits::ECHO_LABELS_BYTES_MAX;
 
+use super::{Reason, Refusal};
+
 /// The label set spelled in a push URL. Two pushes with equal keys address the same group; an empty
 /// value is part of the identity.
 ///
@@ -48,7 +50,8 @@ impl GroupingKey {
         GroupingKey { text: text.into(), ends: ends.into() }
     }
 
-    /// Makes a key of labels that are sorted by name, of different names, the job among them.
+    /// Makes a key of labels that are sorted by name, of different names, the job among them or none at all;
+    /// see [`check`](GroupingKey::check).
     pub fn of_sorted<'l>(labels: impl ExactSizeIterator<Item = (&'l str, &'l str)> + Clone) -> GroupingKey {
         let mut text = String::with_capacity(labels.clone().map(|(n, v)| n.len() + v.len()).sum());
         let mut ends = Vec::with_capacity(labels.len() * 2);
@@ -58,7 +61,6 @@ impl GroupingKey {
         }
         let key = GroupingKey { text: text.into(), ends: ends.into() };
         debug_assert!(key.labels().map(|label| label.0).is_sorted_by(|a, b| a < b));
-        debug_assert!(key.get("job").is_some());
         key
     }
 
@@ -86,6 +88,16 @@ impl GroupingKey {
     /// The job, which every key has but the bare one, where this is empty.
     pub fn job(&self) -> &str {
         self.get("job").unwrap_or_default()
+    }
+
+    /// Whether it has a job, or no labels at all: what was made of the bare key may have neither.
+    ///
+    /// # Errors
+    ///
+    /// It has neither; [`Reason::BadKey`].
+    pub fn check(&self) -> Result<(), Refusal> {
+        let is_sound = self.is_bare() || !self.job().is_empty();
+        if is_sound { Ok(()) } else { Err(Refusal::new(Reason::BadKey, "job name is required")) }
     }
 
     /// Whether it is the one without labels.
