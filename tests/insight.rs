@@ -228,7 +228,7 @@ fn a_push_is_tried_out_without_a_trace_of_it() {
         assert_eq!(after[key], figures[key], "{key}");
     }
     assert_eq!(server.api("/api/v1/rejections"), json!([]));
-    assert_eq!(server.send("POST", "/api/v1/validate/job/a/job/b", &[], b"").status, 400);
+    assert_eq!(server.send("POST", "/api/v1/validate/job/a/l", &[], b"").status, 400);
     assert_eq!(server.send("GET", "/api/v1/validate/job/a", &[], b"").status, 405);
 
     // Without plugins the body and what is stored decide.
