@@ -8,6 +8,7 @@ use crate::format::{float, json};
 const PIECE_BYTES: usize = 64 * 1024;
 
 /// Bytes of an answer: finished pieces, and the one being written.
+#[derive(Default)]
 pub struct Writer {
     pieces: Vec<Bytes>,
     current: Vec<u8>,
@@ -15,7 +16,7 @@ pub struct Writer {
 
 impl Writer {
     pub fn new() -> Writer {
-        Writer { pieces: Vec::new(), current: Vec::new() }
+        Writer::default()
     }
 
     /// Bytes as they are.
