@@ -83,7 +83,7 @@ const FENCES: &[(&str, &[&str])] = &[
     ("io_uring", &["http/worker.rs"]),
     ("jiff", &["telemetry", "http"]),
     ("csv", &["plugin/lookup.rs"]),
-    ("blowfish", &["http/bcrypt.rs"]),
+    ("bcrypt", &["http/auth.rs"]),
     ("listenfd", &["server"]),
     ("memchr", &["parse", "format", "http", "plugin"]),
     ("mlua", &["plugin"]),

@@ -28,7 +28,6 @@ use crate::config::web_config::password::PasswordHash;
 use crate::config::web_config::{RateLimit, WebConfig};
 use crate::limits::VERDICTS_MAX;
 
-use super::bcrypt;
 use super::client::{Client, Peer};
 use super::hasher::{Hasher, Job};
 use super::head::Head;
@@ -255,7 +254,7 @@ impl Rules {
         let known = user_of(credentials).and_then(|user| self.users.get(user));
         let password = &credentials[(user_bytes(credentials).len() + 1).min(credentials.len())..];
         let hash = known.unwrap_or(&self.decoy);
-        let right = bcrypt::is_of(password, &hash.text) && known.is_some();
+        let right = bcrypt::verify(password, &hash.text).unwrap_or(false) && known.is_some();
         let mut verdicts = self.verdicts.lock().unwrap_or_else(PoisonError::into_inner);
         let kind = if right { &mut verdicts.right } else { &mut verdicts.wrong };
         if kind.len() >= VERDICTS_MAX {

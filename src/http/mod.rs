@@ -8,7 +8,6 @@
 pub mod address;
 pub mod aside;
 pub mod auth;
-mod bcrypt;
 pub mod chunked;
 pub mod client;
 pub mod config;
