@@ -19,10 +19,9 @@ fn rig(attack: &str) -> Rig {
 /// Twice the time budget of a push of one sample.
 const TWICE: Duration = Duration::from_micros(2 * 2005);
 
-/// CPU time that a push needs besides scripts: reading, a machine made anew, a collection of all that the
-/// memory limit lets a script hold, and the way out of a full stack of C calls, which takes long where
-/// tests are run many at once.
-const ASIDE: Duration = Duration::from_millis(20);
+/// What a machine that is busy with other tests may add: `benches/plugin_cost` holds scripts to twice their
+/// budget, here it is enough that none goes on.
+const ASIDE: Duration = Duration::from_millis(250);
 
 fn is_stopped(attack: &str, codes: &[&str]) {
     let rig = rig(attack);
