@@ -86,7 +86,9 @@ def load(gateway):
     assert all(status == 200 for status, _ in stored), stored
     request("DELETE", f"{at}/nobody")
     request("POST", f"{at}/malformed", b"m one\n")
-    request("POST", f"{at}/failing", b"m 1\n")
+    if load.rounds == 0:
+        # Never again: a scrape between a push that is taken and one that fails would see no failure.
+        request("POST", f"{at}/failing", b"m 1\n")
     request("POST", f"{at}/failing", b"# TYPE rows_total gauge\nrows_total 1\n")
     request("POST", f"{at}/batch/@base64", b"m 1\n")
     request("POST", f"{at}/encoded", b"m 1\n", {"Content-Encoding": "br"})
