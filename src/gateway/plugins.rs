@@ -133,20 +133,7 @@ impl Gateway {
                     return Ok(());
                 }
                 let stamp = Stamp { at: now.wall, life: self.life(key, options.lifetime, None, now) };
-                let read = self.read(format, key, body, Some(stamp), &mut |families, body| {
-                    load(plugin::Read::Parsed { families, is_text: body.is_some(), loose: &[] });
-                    Ok(())
-                });
-                match read {
-                    Err(refusal)
-                        if is_loose
-                            && refusal.reason == Reason::Malformed
-                            && format != BodyFormat::Protobuf =>
-                    {
-                        self.read_loosely(body, load)
-                    }
-                    read => read,
-                }
+                self.read_for_plugins(format, key, body, Some(stamp), is_loose, load)
             },
             refuse_line: &|line| self.refuse_line(body, line),
             around: |key: &GroupingKey, families: &Families<'_>| {

@@ -129,9 +129,34 @@ impl Gateway {
         result
     }
 
+    /// Reads a body for plugins: where `is_loose`, also one that they may put right. See
+    /// [`read`](Gateway::read) for `stamp`.
+    pub(super) fn read_for_plugins(
+        &self,
+        format: BodyFormat,
+        key: &GroupingKey,
+        body: &Bytes,
+        stamp: Option<Stamp>,
+        is_loose: bool,
+        load: plugin::Load<'_>,
+    ) -> Result<(), Refusal> {
+        let read = self.read(format, key, body, stamp, &mut |families, body| {
+            load(plugin::Read::Parsed { families, is_text: body.is_some(), loose: &[] });
+            Ok(())
+        });
+        match read {
+            Err(refusal)
+                if is_loose && refusal.reason == Reason::Malformed && format != BodyFormat::Protobuf =>
+            {
+                self.read_loosely(body, load)
+            }
+            read => read,
+        }
+    }
+
     /// Reads a text body that breaks the rules for names, or whose values are `null`, for plugins that may
     /// put that right, and tells where each series stood.
-    pub(super) fn read_loosely(&self, body: &Bytes, take: plugin::Load<'_>) -> Result<(), Refusal> {
+    fn read_loosely(&self, body: &Bytes, take: plugin::Load<'_>) -> Result<(), Refusal> {
         let mut loose = loose::loosen(body);
         if self.settings.lenient
             && let Some(relaxed) = lenient::relax(&loose.body)

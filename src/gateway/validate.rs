@@ -7,7 +7,7 @@ use bytes::Bytes;
 use crate::clock::Now;
 use crate::format::escape::Escaping;
 use crate::model::{Action, Families, GroupingKey, Lifetime, Reason, Refusal, RequestFacts};
-use crate::parse::{self, BodyFormat};
+use crate::parse;
 use crate::plugin::{self, Passed, Plugins, TraceRow};
 use crate::render::text;
 use crate::store::group::Group;
@@ -97,26 +97,14 @@ impl Gateway {
             body,
             now,
             parse: |key: &GroupingKey, is_loose: bool, load: plugin::Load<'_>| {
-                let read = self.read(format, key, body, None, &mut |families, body| {
-                    load(plugin::Read::Parsed { families, is_text: body.is_some(), loose: &[] });
-                    Ok(())
-                });
-                match read {
-                    Err(refusal)
-                        if is_loose
-                            && refusal.reason == Reason::Malformed
-                            && format != BodyFormat::Protobuf =>
-                    {
-                        self.read_loosely(body, load)
-                    }
-                    read => read,
-                }
+                self.read_for_plugins(format, key, body, None, is_loose, load)
             },
             refuse_line: &|line| self.refuse_line(body, line),
             around: |key: &GroupingKey, families: &Families<'_>| {
                 facts_of(&self.store.around(mode, key, families), now)
             },
             store: |key: &GroupingKey, families: &Families<'_>, _: plugin::Cut<'_>, ttl: Option<Lifetime>| {
+                key.check()?;
                 grants.check(Action::Push, key)?;
                 let stamp = Stamp { at: now.wall, life: self.life(key, options.lifetime, ttl, now) };
                 written = written_of(&self.store.rehearse(mode, key, families, stamp)?);

@@ -218,29 +218,20 @@ impl Dict {
                         Changed::Frozen => {}
                     }
                 }
-                (Held::Bool(held), Value::Bool(old), _) if held == old => {
-                    if self.replace(
-                        key,
-                        entry,
-                        new.map(|new| Entry::new(new, entry.until).held),
-                        entry.until,
-                        &guard,
-                    ) {
+                (held, old, new) => {
+                    let is_old = match (held, old) {
+                        (Held::Bool(held), Value::Bool(old)) => held == old,
+                        (Held::Text(held), Value::Text(old)) => held == old,
+                        _ => false,
+                    };
+                    if !is_old {
+                        return Ok(false);
+                    }
+                    let new = new.map(|new| Entry::new(new, entry.until).held);
+                    if self.replace(key, entry, new, entry.until, &guard) {
                         return Ok(true);
                     }
                 }
-                (Held::Text(held), Value::Text(old), _) if held == old => {
-                    if self.replace(
-                        key,
-                        entry,
-                        new.map(|new| Entry::new(new, entry.until).held),
-                        entry.until,
-                        &guard,
-                    ) {
-                        return Ok(true);
-                    }
-                }
-                _ => return Ok(false),
             }
             look_again(&mut round);
         }
