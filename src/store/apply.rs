@@ -1,4 +1,4 @@
-//! Push, delete, wipe: from one state of a group to the next.
+//! A push: from one state of a group to the next.
 //!
 //! A push whose shape is the group's own takes the short way: a new state, one compare-and-swap, a
 //! note on the feeds. Every other change takes claims first; see [`claims`](super::claims) and
@@ -16,9 +16,9 @@
 use std::sync::Arc;
 
 use super::build::{self, DROPPED, Fault};
-use super::consistency::{self, Conflict, Plan};
+use super::consistency::{Conflict, Plan};
 use super::group::{Block, Details, Group, GroupState};
-use super::life::{Life, Stamp};
+use super::life::Stamp;
 use super::published::{Next, Sealed};
 use super::shape::Shape;
 use super::usage::{self, Growth};
@@ -374,7 +374,7 @@ impl Store {
             let text = format!("{sets} different sets of grouping label names are in use");
             return Err(usage::full(Limit::GroupingNameSets, text));
         }
-        let registered = Registered { store: self, key, keep: !creates };
+        let registered = Registered::new(self, key, creates);
         let old = match group {
             None => GroupState::default(),
             Some(group) => match group.load() {
@@ -442,7 +442,12 @@ impl Store {
     }
 
     /// Whether the map and the group still are what a plan rests on. Values may have changed.
-    fn is_as_planned(&self, key: &GroupingKey, group: Option<&Arc<Group>>, old: &GroupState) -> bool {
+    pub(super) fn is_as_planned(
+        &self,
+        key: &GroupingKey,
+        group: Option<&Arc<Group>>,
+        old: &GroupState,
+    ) -> bool {
         match (self.get(key), group) {
             (None, None) => true,
             (Some(now), Some(planned)) => {
@@ -452,127 +457,8 @@ impl Store {
         }
     }
 
-    /// Records that a push to `key` was refused, creating the group if it does not exist, as the
-    /// reference does. Left out where the new group's push times would be another group's, or a limit
-    /// leaves it no room. Only a group that this creates is given a life.
-    pub fn stamp_failure(&self, key: &GroupingKey, now: impl Into<Stamp>) {
-        let now = now.into();
-        loop {
-            if let Some(group) = self.get(key) {
-                match self.stamp(&group, now.at) {
-                    Ok(()) => return,
-                    Err(Sealed) => self.forget(&group),
-                }
-                continue;
-            }
-            let is_bad = build::check_key(key, &self.usage.limits().push).is_err();
-            if is_bad || self.name_sets.register(key, self.name_sets_max(Room::Limited)).is_err() {
-                return;
-            }
-            let registered = Registered { store: self, key, keep: false };
-            let twin = consistency::twin(key);
-            let mut wanted = super::claims::Wanted::default();
-            wanted.key(consistency::key_hash(key));
-            twin.iter().for_each(|twin| wanted.key(consistency::key_hash(twin)));
-            let claimed = self.claims.take(&wanted);
-            if self.get(key).is_some() {
-                continue;
-            }
-            if twin.is_none_or(|twin| self.get(&twin).is_none()) && self.insert_failed(key, now) {
-                registered.keep();
-            }
-            drop(claimed);
-            return;
-        }
-    }
-
-    /// Records that a push to `key` was refused if that group exists.
-    pub fn stamp_failure_if_there(&self, key: &GroupingKey, now: UnixNanos) {
-        if let Some(group) = self.get(key) {
-            // A group that is being deleted shows nothing any more.
-            let _ = self.stamp(&group, now);
-        }
-    }
-
-    fn stamp(&self, group: &Arc<Group>, now: UnixNanos) -> Result<(), Sealed> {
-        group.state.update(|state| Next::Publish(GroupState { failure_time: now, ..state.clone() }, ()))?;
-        self.note(group);
-        Ok(())
-    }
-
-    /// Deletes the group `key`; true if it was there.
-    pub fn delete(&self, key: &GroupingKey) -> bool {
-        loop {
-            let Some(group) = self.get(key) else { return false };
-            if self.end_if(&group, |_| true) {
-                return true;
-            }
-            // Somebody else did; there may be a new one.
-            self.forget(&group);
-        }
-    }
-
-    /// Ends a group whose lifetime did, unless it was pushed since it was `judged`.
-    pub fn expire(&self, group: &Arc<Group>, judged: &GroupState) -> bool {
-        self.end_if(group, |state| state.is_of_same_push(judged))
-    }
-
-    /// Gives a group another life, unless it was pushed since it was `judged`.
-    pub fn outlive(&self, group: &Arc<Group>, judged: &GroupState, life: Life) -> bool {
-        let published = group.state.update(|state| {
-            if !state.is_of_same_push(judged) {
-                return Next::Keep(false);
-            }
-            Next::Publish(GroupState { life, ..state.clone() }, true)
-        });
-        let published = published == Ok(true);
-        if published {
-            self.alarms.set(group, life);
-            self.note(group);
-        }
-        published
-    }
-
-    /// Deletes exactly this group if `wanted` likes the state that it has at the end; true if it did.
-    fn end_if(&self, group: &Arc<Group>, wanted: impl Fn(&GroupState) -> bool) -> bool {
-        let key = &group.key;
-        loop {
-            let Some(state) = group.load() else { return false };
-            if !wanted(&state) {
-                return false;
-            }
-            let mut claims = super::claims::Wanted::default();
-            claims.key(group.key_hash);
-            for (held, _, family) in state.families() {
-                claims.name(held.block.shape.name(family));
-            }
-            let mut claimed = self.claims.take(&claims);
-            if !self.is_as_planned(key, Some(group), &state) {
-                continue;
-            }
-            // A push of the same shape may have come meanwhile, or come just now.
-            let sealed = group.state.seal(|state| wanted(state).then(|| state.clone()));
-            let Ok(Some(state)) = sealed else { return false };
-            let mut names = 0;
-            for (held, _, family) in state.families() {
-                names += claimed.release(held.block.shape.name(family), family.kind);
-            }
-            self.usage.count(key.job(), Growth::deleted(key, &state).with_names(-names));
-            self.forget(group);
-            self.name_sets.unregister(key);
-            self.note(group);
-            return true;
-        }
-    }
-
-    /// Deletes every group that exists now; returns how many. Groups made meanwhile may stay.
-    pub fn wipe(&self) -> usize {
-        let keys: Vec<Arc<GroupingKey>> = self.groups().iter().map(|group| group.key.clone()).collect();
-        keys.iter().filter(|key| self.delete(key)).count()
-    }
-
     /// Puts a group into the map whose key is claimed and absent.
-    fn insert(&self, key: &GroupingKey, state: GroupState) {
+    pub(super) fn insert(&self, key: &GroupingKey, state: GroupState) {
         let life = state.life;
         let group = Arc::new(Group::new(key.clone(), state));
         self.map.pin().insert(group.key.clone(), group.clone());
@@ -580,27 +466,11 @@ impl Store {
         self.note(&group);
     }
 
-    /// Puts an empty group into the map whose first push failed; false if there is no room for it.
-    fn insert_failed(&self, key: &GroupingKey, now: Stamp) -> bool {
-        let state = GroupState { failure_time: now.at, life: now.life, ..GroupState::default() };
-        let planned = Growth::planned(key, None, &state);
-        let Ok(reserved) = self.usage.reserve(key.job(), planned, false) else { return false };
-        self.insert(key, state.clone());
-        reserved.settle(Growth::done(key, None, &state));
-        true
-    }
-
-    fn name_sets_max(&self, room: Room) -> usize {
+    pub(super) fn name_sets_max(&self, room: Room) -> usize {
         match room {
             Room::Limited => usize::try_from(self.usage.limits().name_sets).unwrap_or(usize::MAX),
             Room::Always => usize::MAX,
         }
-    }
-
-    /// Takes a sealed group out of the map, if it is still the one found under its key.
-    pub(super) fn forget(&self, group: &Arc<Group>) {
-        let map = self.map.pin();
-        let _ = map.remove_if(&group.key, |_, found| Arc::ptr_eq(found, group));
     }
 }
 
@@ -614,14 +484,19 @@ pub(super) fn next_state(state: &GroupState, mode: Mode, block: &Arc<Block>, now
 }
 
 /// A registration of grouping label names that is taken back unless the group came to be.
-struct Registered<'s> {
+pub(super) struct Registered<'s> {
     store: &'s Store,
     key: &'s GroupingKey,
     keep: bool,
 }
 
-impl Registered<'_> {
-    fn keep(mut self) {
+impl<'s> Registered<'s> {
+    /// For a group that may be `created`; another's is not taken back.
+    pub fn new(store: &'s Store, key: &'s GroupingKey, created: bool) -> Self {
+        Registered { store, key, keep: !created }
+    }
+
+    pub fn keep(mut self) {
         self.keep = true;
     }
 }

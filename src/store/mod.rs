@@ -22,6 +22,8 @@ mod apply;
 pub mod build;
 mod claims;
 mod consistency;
+mod ending;
+mod failing;
 pub mod feed;
 pub mod group;
 mod hash;
