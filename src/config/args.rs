@@ -6,7 +6,8 @@
 use std::fs::File;
 use std::io::{BufRead, BufReader};
 
-use super::flags::{FLAGS, Flag};
+use super::flag::Flag;
+use super::flags::FLAGS;
 use crate::format::quote::quoted;
 
 /// Argument files that one command line may name; a file that names itself would never end.

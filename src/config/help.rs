@@ -1,7 +1,8 @@
 //! What `--help`, `--help-long`, `--help-man`, `--version` and the completion scripts print: all of it
 //! from the flag table, the short help in the layout of the reference's.
 
-use super::flags::{Action, FLAGS, Flag, Kind, Section};
+use super::flag::{Action, Flag, Kind, Section};
+use super::flags::FLAGS;
 use crate::build_info;
 
 const ABOUT: &str = "Floodway, a push gateway for Prometheus";

@@ -3,6 +3,7 @@
 //! What a setting does is not known here; whoever serves reads [`Config`].
 
 pub mod args;
+mod flag;
 pub mod flags;
 mod help;
 pub mod paths;
@@ -18,8 +19,9 @@ use crate::clock::UnixNanos;
 pub use crate::format::duration;
 use crate::limits;
 use crate::model::{Dialect, Lifetime};
-use flags::{Action, Draft, FLAGS, Kind, Role};
-pub use flags::{LogFormat, LogLevel, SyncMode};
+use flag::{Action, Draft, Kind, Role};
+pub use flag::{LogFormat, LogLevel, SyncMode};
+use flags::FLAGS;
 pub use paths::Paths;
 
 /// Everything that was set, immutable and consistent.

@@ -16,7 +16,7 @@ use super::{OwnFamily, OwnSeries, OwnValue};
 use crate::build_info;
 use crate::model::MetricType;
 use crate::model::MetricType::{Counter, Gauge, Histogram, Summary};
-use crate::model::{Leniency, Limit};
+use crate::model::{Leniency, Limit, Reason};
 
 /// The declaration of a family of our own.
 pub struct Declared {
@@ -144,23 +144,23 @@ static DECLARED: &[Declared] = &[
         Counter,
         "How often a limit was reached, by the flag behind --limit.",
         |f| {
-            let hits = |limit: &Limit| limit_series(*limit, f.telemetry.limit_hits(*limit) as f64);
-            Limit::ALL.iter().map(hits).collect()
+            let hits = |limit: &Limit| (limit.name(), f.telemetry.limit_hits(*limit) as f64);
+            by_label("limit", Limit::ALL.iter().map(hits))
         },
     ),
     later(
         "floodway_limit_max",
         Gauge,
         "Limits in force, in bytes, seconds or things. A limit that is off is left out.",
-        |f| f.telemetry.limits().iter().map(|(limit, max)| limit_series(*limit, *max)).collect(),
+        |f| by_label("limit", f.telemetry.limits().iter().map(|(limit, max)| (limit.name(), *max))),
     ),
     family(
         "floodway_limit_used",
         Gauge,
         "How much of a limit is used now, in the unit of floodway_limit_max.",
         |f| {
-            let used = |limit: &Limit| Some(limit_series(*limit, f.telemetry.limit_use(*limit)? as f64));
-            Limit::ALL.iter().filter_map(used).collect()
+            let used = |limit: &Limit| Some((limit.name(), f.telemetry.limit_use(*limit)? as f64));
+            by_label("limit", Limit::ALL.iter().filter_map(used))
         },
     ),
     family(
@@ -201,15 +201,8 @@ static DECLARED: &[Declared] = &[
         Gauge,
         "When the disk failed last; the label says how.",
         |f| {
-            f.telemetry
-                .persistence()
-                .and_then(|p| p.last_error())
-                .map(|(error, at)| OwnSeries {
-                    labels: vec![("error".into(), error)],
-                    value: OwnValue::Plain(at.seconds()),
-                })
-                .into_iter()
-                .collect()
+            let last = f.telemetry.persistence().and_then(|p| p.last_error());
+            by_label("error", last.map(|(error, at)| (error, at.seconds())))
         },
     ),
     plugins("floodway_plugin_breaker_open", Gauge, "Workers on which the plugin rests for at least one job."),
@@ -274,30 +267,23 @@ static DECLARED: &[Declared] = &[
         Counter,
         "Pushes taken only because --push.lenient forgives something, by what was forgiven.",
         |f| {
-            let series = |leniency: Leniency| OwnSeries {
-                labels: vec![("kind".into(), leniency.label().to_owned())],
-                value: OwnValue::Plain(f.telemetry.leniencies(leniency) as f64),
-            };
-            Leniency::ALL.map(series).into()
+            let taken = |leniency: Leniency| (leniency.label(), f.telemetry.leniencies(leniency) as f64);
+            by_label("kind", Leniency::ALL.map(taken))
         },
     ),
     family("floodway_pushes_refused_total", Counter, "Pushes refused, by reason.", |f| {
-        let series = |(index, reason): (usize, &crate::model::Reason)| OwnSeries {
-            labels: vec![("reason".into(), reason.label().to_owned())],
-            value: OwnValue::Plain(f.telemetry.refusals(index) as f64),
-        };
-        REASONS.iter().enumerate().map(series).collect()
+        let refused =
+            |(index, reason): (usize, &Reason)| (reason.label(), f.telemetry.refusals(index) as f64);
+        by_label("reason", REASONS.iter().enumerate().map(refused))
     }),
     family(
         "floodway_request_heads_refused_total",
         Counter,
         "Requests that ended with a bad or late head, by the code of the answer.",
         |f| {
-            let series = |(index, code): (usize, &u16)| OwnSeries {
-                labels: vec![("code".into(), code.to_string())],
-                value: OwnValue::Plain(f.telemetry.bad_heads(index) as f64),
-            };
-            HEAD_CODES.iter().enumerate().map(series).collect()
+            let refused =
+                |(index, code): (usize, &u16)| (code.to_string(), f.telemetry.bad_heads(index) as f64);
+            by_label("code", HEAD_CODES.iter().enumerate().map(refused))
         },
     ),
     family("floodway_series", Gauge, "Series held now, over all groups.", |f| plain(Some(f.store[1] as f64))),
@@ -404,8 +390,16 @@ fn labelled(labels: &[(&'static str, &str)]) -> Vec<OwnSeries> {
     vec![OwnSeries { labels, value: OwnValue::Plain(1.0) }]
 }
 
-fn limit_series(limit: Limit, value: f64) -> OwnSeries {
-    OwnSeries { labels: vec![("limit".into(), limit.name().to_owned())], value: OwnValue::Plain(value) }
+/// A series for each value of the one label that they have.
+fn by_label<L: Into<String>>(
+    label: &'static str,
+    figures: impl IntoIterator<Item = (L, f64)>,
+) -> Vec<OwnSeries> {
+    let series = |(value, figure): (L, f64)| OwnSeries {
+        labels: vec![(label.into(), value.into())],
+        value: OwnValue::Plain(figure),
+    };
+    figures.into_iter().map(series).collect()
 }
 
 pub(super) fn single(value: f64) -> OwnSeries {
