@@ -2,10 +2,14 @@
 
 use std::borrow::Cow;
 
-/// The first value of `name` in a query or form; percent escapes and plus signs decoded, what is not UTF-8
-/// replaced.
+/// Names and values of a query or form; percent escapes and plus signs decoded, what is not UTF-8 replaced.
+pub fn pairs(form: &[u8]) -> impl Iterator<Item = (Cow<'_, str>, Cow<'_, str>)> {
+    form_urlencoded::parse(form)
+}
+
+/// The first value of `name`.
 pub fn value<'f>(form: &'f [u8], name: &str) -> Option<Cow<'f, str>> {
-    form_urlencoded::parse(form).find(|(found, _)| found == name).map(|(_, value)| value)
+    pairs(form).find(|(found, _)| found == name).map(|(_, value)| value)
 }
 
 /// A query with these parameters, those that are empty left out.

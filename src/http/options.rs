@@ -7,8 +7,7 @@
 //! A key (`Idempotency-Key`, `Push-Id`) is only read here: other servers' clients send it as well, so that
 //! it is held to nothing before it counts.
 
-use percent_encoding::percent_decode;
-
+use super::form;
 use super::head::Head;
 use crate::model::{Fingerprint, Lifetime, MergeRule, PushKey, PushOptions, Reason, Refusal};
 
@@ -28,13 +27,14 @@ pub fn of(head: &Head<'_>) -> Result<PushOptions, Refusal> {
     for value in head.values("push-merge") {
         agree(&mut options.merge, merge("header Push-Merge", value)?, MERGE)?;
     }
-    for (name, value) in parameters(head.target.query.unwrap_or_default()) {
+    for (name, value) in form::pairs(head.target.query.unwrap_or_default()) {
+        let value = value.as_bytes();
         match &name[..] {
-            b"lifetime" => {
-                let asked = lifetime("query parameter lifetime", &value)?;
+            "lifetime" => {
+                let asked = lifetime("query parameter lifetime", value)?;
                 agree(&mut options.lifetime, asked, "lifetimes")?;
             }
-            b"merge" => agree(&mut options.merge, merge("query parameter merge", &value)?, MERGE)?,
+            "merge" => agree(&mut options.merge, merge("query parameter merge", value)?, MERGE)?,
             _ => {}
         }
     }
@@ -80,19 +80,6 @@ fn key(head: &Head<'_>) -> Option<PushKey> {
 pub fn fingerprint(text: &[u8]) -> Fingerprint {
     let digest = ring::digest::digest(&ring::digest::SHA256, text);
     digest.as_ref().first_chunk().copied().unwrap_or_default()
-}
-
-/// Names and values of a query, decoded as forms are.
-fn parameters(query: &[u8]) -> impl Iterator<Item = (Vec<u8>, Vec<u8>)> {
-    let decode = |text: &[u8]| {
-        let spaced: Vec<u8> = text.iter().map(|byte| if *byte == b'+' { b' ' } else { *byte }).collect();
-        percent_decode(&spaced).collect()
-    };
-    query.split(|byte| *byte == b'&').filter(|pair| !pair.is_empty()).map(move |pair| {
-        let mut halves = pair.splitn(2, |byte| *byte == b'=');
-        let mut half = || decode(halves.next().unwrap_or_default());
-        (half(), half())
-    })
 }
 
 #[cfg(test)]
