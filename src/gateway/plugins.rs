@@ -127,8 +127,9 @@ impl Gateway {
                 if format == BodyFormat::Text
                     && !self.may_merge(&options)
                     && let Some((found, values)) = self.store.recognise(mode, key, body)
+                    && let Some(template) = found.template()
                 {
-                    load(plugin::Read::Known { template: found.template(), values: &values });
+                    load(plugin::Read::Known { template, values: &values });
                     known.set(Some(found));
                     return Ok(());
                 }

@@ -12,7 +12,7 @@ use super::records::{self, BadRecord, BlockValues, KeysFacts, Summary, Values};
 use crate::clock::{Running, UnixNanos};
 use crate::model::GroupingKey;
 use crate::store::Store;
-use crate::store::group::{Block, Group};
+use crate::store::group::{Block, Group, Mould};
 use crate::store::keys::{Entry, Keys};
 use crate::store::restore::Kept;
 use crate::store::shape::Shape;
@@ -164,8 +164,7 @@ impl<'s> Reader<'s> {
             return Err(unpaired());
         }
         let blocks = shapes.shapes.into_iter().zip(blocks).map(|(shape, block)| Block {
-            shape,
-            template: None,
+            mould: Mould::new(shape, None),
             values: block.values,
             details: block.details,
             pushed_at: block.pushed_at,

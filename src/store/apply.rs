@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 use super::build::{self, DROPPED, Fault};
 use super::consistency::{Conflict, Plan};
-use super::group::{Block, Details, Group, GroupState};
+use super::group::{Block, Details, Group, GroupState, Mould};
 use super::life::Stamp;
 use super::published::{Next, Sealed};
 use super::shape::Shape;
@@ -144,8 +144,7 @@ impl Store {
                     held.block.template.as_ref().filter(|template| template.chain() == Some(chain))?;
                 let values = template.read(body)?;
                 Some(Arc::new(Block {
-                    shape: held.block.shape.clone(),
-                    template: Some(template.clone()),
+                    mould: held.block.mould.clone(),
                     values,
                     details: Details::default(),
                     pushed_at: now.at,
@@ -324,7 +323,7 @@ impl Store {
         let details = Details::new(&families.details, &built.first_values);
         let shape = self.shapes.intern(built.shape);
         let template = template.map(|template| shape.share(template));
-        Ok(Block { shape, template, values, details, pushed_at: now })
+        Ok(Block { mould: Mould::new(shape, template), values, details, pushed_at: now })
     }
 
     /// Publishes `block` if that changes nothing but values and times. What it weighs is looked at only

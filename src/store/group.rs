@@ -11,6 +11,7 @@
 //! 3. Every block's shape was made for the grouping names of the group's key.
 //! 4. A sealed cell is out of the map or about to be, and its state never changes again.
 
+use std::ops::Deref;
 use std::sync::Arc;
 
 use smallvec::SmallVec;
@@ -94,16 +95,38 @@ impl KeyText {
     }
 }
 
-/// What one push stored.
+/// What a block has from the one whose place it took, as long as pushes change values alone. All groups of
+/// a fleet share shape and template, and counting references to those in each push would make workers wait
+/// for each other; the mould is the group's own.
 #[derive(Debug)]
-pub struct Block {
+pub struct Mould {
     pub shape: Arc<Shape>,
     /// Recognises the next body of this shape without parsing it.
     pub template: Option<Arc<KnownTemplate>>,
+}
+
+impl Mould {
+    pub fn new(shape: Arc<Shape>, template: Option<Arc<KnownTemplate>>) -> Arc<Mould> {
+        Arc::new(Mould { shape, template })
+    }
+}
+
+/// What one push stored.
+#[derive(Debug)]
+pub struct Block {
+    pub mould: Arc<Mould>,
     /// In the order of the shape; whole counts as they are, everything else as float64 bits.
     pub values: Box<[u64]>,
     pub details: Details,
     pub pushed_at: UnixNanos,
+}
+
+impl Deref for Block {
+    type Target = Mould;
+
+    fn deref(&self) -> &Mould {
+        &self.mould
+    }
 }
 
 impl Block {

@@ -7,9 +7,8 @@
 use std::sync::Arc;
 
 use super::apply::Short;
-use super::group::{Block, Details, Group};
+use super::group::{Block, Details, Group, Mould};
 use super::life::Stamp;
-use super::shape::{KnownTemplate, Shape};
 use super::{Mode, Store};
 use crate::model::template::Template;
 use crate::model::{GroupingKey, Refusal};
@@ -17,14 +16,13 @@ use crate::model::{GroupingKey, Refusal};
 /// A body that differs from an earlier one of its group in values alone.
 pub struct Recognised {
     group: Arc<Group>,
-    shape: Arc<Shape>,
-    template: Arc<KnownTemplate>,
+    mould: Arc<Mould>,
 }
 
 impl Recognised {
     /// The template that recognised it, with what is kept beside.
-    pub fn template(&self) -> &Template {
-        &self.template
+    pub fn template(&self) -> Option<&Template> {
+        self.mould.template.as_deref().map(|template| &**template)
     }
 }
 
@@ -33,17 +31,17 @@ impl Store {
     /// the template.
     pub fn recognise(&self, mode: Mode, key: &GroupingKey, body: &[u8]) -> Option<(Recognised, Box<[u64]>)> {
         let group = self.get(key)?;
-        let (shape, template, values) = group.state.read(|state, _| {
+        let (mould, values) = group.state.read(|state, _| {
             if mode == Mode::ReplaceGroup && state.blocks.len() != 1 {
                 return None;
             }
             state.blocks.iter().filter(|held| held.is_whole()).find_map(|held| {
                 let template = held.block.template.as_ref().filter(|template| template.kept().is_some())?;
                 let values = template.read(body)?;
-                Some((held.block.shape.clone(), template.clone(), values))
+                Some((held.block.mould.clone(), values))
             })
         })?;
-        Some((Recognised { group, shape, template }, values))
+        Some((Recognised { group, mould }, values))
     }
 
     /// Stores a body that was recognised, under the shape that its last one ended up in. `values` are in
@@ -61,12 +59,11 @@ impl Store {
         now: impl Into<Stamp>,
     ) -> Result<bool, Refusal> {
         let now = now.into();
-        let Recognised { group, shape, template } = known;
-        if *group.key != *key || values.len() != shape.value_count() {
+        let Recognised { group, mould } = known;
+        if *group.key != *key || values.len() != mould.shape.value_count() {
             return Ok(false);
         }
-        let block =
-            Block { shape, template: Some(template), values, details: Details::default(), pushed_at: now.at };
+        let block = Block { mould, values, details: Details::default(), pushed_at: now.at };
         match self.publish_same_shape(&group, mode, &Arc::new(block), now) {
             Ok(Short::Done) => Ok(true),
             Ok(Short::Full(refusal)) => Err(refusal),

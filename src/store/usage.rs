@@ -24,7 +24,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
-use super::group::{Block, GroupState};
+use super::group::{Block, GroupState, Mould};
 use super::jobs::{Held, Jobs};
 use super::keys::Keys;
 use crate::limits;
@@ -61,7 +61,7 @@ impl Default for StoreLimits {
 const GROUP_BYTES: usize = 640;
 
 /// Memory of a block besides its values and details.
-const BLOCK_BYTES: usize = size_of::<Block>() + 32;
+const BLOCK_BYTES: usize = size_of::<Block>() + size_of::<Mould>() + 48;
 
 /// The weight of something that blocks share, which counts while some published state has it.
 #[derive(Debug, Default)]

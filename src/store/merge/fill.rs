@@ -13,7 +13,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::super::group::{Block, Details, GroupState};
+use super::super::group::{Block, Details, GroupState, Mould};
 use super::super::life::Stamp;
 use super::super::shape::{FamilyShape, SeriesShape, Shape};
 use super::pushed::{Pushed, refusal};
@@ -33,7 +33,7 @@ pub fn block(
     now: Stamp,
 ) -> Result<Block, Refusal> {
     let mut filling = Filling::new(target);
-    let mut template = None;
+    let mut mould = None;
     for held in state.blocks.iter().filter(|held| pushed.touches(held)) {
         let block = &held.block;
         if held.is_whole() && Arc::ptr_eq(&block.shape, target) {
@@ -41,7 +41,7 @@ pub fn block(
             filling.is_there = IsThere::All;
             let messages = block.details.iter().map(|(at, message)| (at, message.to_vec()));
             filling.messages.extend(messages);
-            template = block.template.clone();
+            mould = Some(&block.mould);
             continue;
         }
         for (_, family) in held.families() {
@@ -52,8 +52,8 @@ pub fn block(
             }
         }
     }
-    if Arc::ptr_eq(target, &pushed.block.shape) {
-        template = pushed.block.template.clone().or(template);
+    if Arc::ptr_eq(target, &pushed.block.shape) && (pushed.block.template.is_some() || mould.is_none()) {
+        mould = Some(&pushed.block.mould);
     }
     for (family, rule) in pushed.families() {
         let name = pushed.block.shape.name(family);
@@ -62,7 +62,8 @@ pub fn block(
     let Filling { values, messages, .. } = filling;
     let messages: Vec<(u32, &[u8])> = messages.iter().map(|(at, message)| (*at, &message[..])).collect();
     let details = Details::from_sorted(&messages).unwrap_or_default();
-    Ok(Block { shape: target.clone(), template, values, details, pushed_at: now.at })
+    let mould = mould.cloned().unwrap_or_else(|| Mould::new(target.clone(), None));
+    Ok(Block { mould, values, details, pushed_at: now.at })
 }
 
 /// Which series of the target have values already.

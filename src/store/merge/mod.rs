@@ -71,8 +71,7 @@ impl Store {
                     held.block.template.as_ref().filter(|template| template.chain() == Some(chain))?;
                 let values = template.read(body)?;
                 Some(Block {
-                    shape: held.block.shape.clone(),
-                    template: Some(template.clone()),
+                    mould: held.block.mould.clone(),
                     values,
                     details: Details::default(),
                     pushed_at: manner.stamp.at,
