@@ -135,10 +135,15 @@ class Server:
                 fail(f"{argv[0]} did not start: {self.log.read_text(errors='replace')[-400:].strip()}")
             time.sleep(poll)
 
+    def pids(self):
+        """Its process, and those that it has started."""
+        children = pathlib.Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text()
+        return [self.process.pid, *map(int, children.split())]
+
     def cpu(self):
         """Seconds of CPU used so far by all threads, ended ones too."""
         # The clock of another process, as clock_getcpuclockid(3) computes it; 2 is the scheduler's.
-        return time.clock_gettime((~self.process.pid << 3) | 2)
+        return sum(time.clock_gettime((~pid << 3) | 2) for pid in self.pids())
 
     def settled_cpu(self):
         """The same, once no work is left over: twice in a row a tenth of a second used nothing to speak of."""
@@ -161,11 +166,12 @@ class Server:
     def forget_peak(self):
         pathlib.Path(f"/proc/{self.process.pid}/clear_refs").write_text("5")
 
-    def stop(self):
+    def stop(self, patience=10):
+        """Ends it; if it has not within `patience` seconds, by force."""
         if self.process.poll() is None:
             self.process.terminate()
             try:
-                self.process.wait(10)
+                self.process.wait(patience)
             except subprocess.TimeoutExpired:
                 self.process.kill()
                 self.process.wait()
@@ -177,8 +183,9 @@ def floodway(binary, *flags):
     return Server([binary, listen, "--log.level=error", *flags], port, "/-/ready")
 
 
-def nginx(files=None):
-    """nginx in one process: answers 202 and throws the body away; serves the folder `files` under /f/."""
+def nginx(files=None, workers=1):
+    """nginx: answers 202 and throws the body away; serves the folder `files` under /f/. One worker is one
+    process; more have a master, and a queue of connections each, as our workers do."""
     port, folder = free_port(), scratch(f"nginx-{free_port()}")
     folder.mkdir()
     serve = f"location /f/ {{ alias {files}/; gzip_static on; default_type text/plain; }}" if files else ""
@@ -186,12 +193,13 @@ def nginx(files=None):
                         for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
     user = "user root;" if os.geteuid() == 0 else ""
     (folder / "conf").write_text(f"""
-        daemon off; master_process off; worker_processes 1; pid {folder}/pid; error_log {folder}/error; {user}
+        daemon off; master_process {"off" if workers == 1 else "on"}; worker_processes {workers};
+        pid {folder}/pid; error_log {folder}/error; {user}
         events {{ worker_connections 4096; }}
         http {{
             access_log off; sendfile on; tcp_nopush on; keepalive_requests 1000000000; {temporary}
             client_body_buffer_size 1m; client_max_body_size 64m;
-            server {{ listen 127.0.0.1:{port}; location / {{ return 202; }} {serve} }}
+            server {{ listen 127.0.0.1:{port}{"" if workers == 1 else " reuseport"}; location / {{ return 202; }} {serve} }}
         }}""")
     return Server([shutil.which("nginx"), "-e", f"{folder}/error", "-c", f"{folder}/conf"], port)
 

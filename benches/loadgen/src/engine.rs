@@ -135,7 +135,7 @@ impl<'o> Engine<'o> {
     fn mark(&mut self, now: Instant) -> Result<(), String> {
         if !self.marked && now >= self.counts_from {
             self.marked = true;
-            self.tally.mark(now, cpu::Clocks::read(self.options.pid)?);
+            self.tally.mark(now, cpu::Clocks::read(&self.options.pid)?);
         }
         Ok(())
     }
@@ -297,7 +297,7 @@ impl<'o> Engine<'o> {
 
     fn finish(mut self) -> Result<Outcome, String> {
         let now = Instant::now();
-        self.tally.end(now, cpu::Clocks::read(self.options.pid)?);
+        self.tally.end(now, cpu::Clocks::read(&self.options.pid)?);
         if let Some(scraper) = &mut self.scraper {
             self.tally.scrapes = std::mem::take(&mut scraper.done);
         }

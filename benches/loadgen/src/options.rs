@@ -76,9 +76,9 @@ pub struct Options {
     #[arg(long)]
     pub no_check: bool,
 
-    /// The server's process, whose CPU time is then measured.
-    #[arg(long)]
-    pub pid: Option<i32>,
+    /// The server's processes, whose CPU time is then measured.
+    #[arg(long, value_delimiter = ',')]
+    pub pid: Vec<i32>,
     /// Writes the record to this file; `-` is standard output.
     #[arg(long)]
     pub record: Option<PathBuf>,
