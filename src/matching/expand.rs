@@ -67,6 +67,14 @@ impl Template {
         }
     }
 
+    /// The group whose text it always gives, if it is nothing but a reference.
+    pub fn group(&self) -> Option<usize> {
+        match &self.pieces[..] {
+            [Piece::Group(number)] => Some(*number),
+            _ => None,
+        }
+    }
+
     /// Appends the expansion, the text of each group coming from `group`.
     pub fn expand<'t>(&self, out: &mut Vec<u8>, group: impl Fn(usize) -> Option<&'t [u8]>) {
         for piece in &self.pieces {
@@ -152,5 +160,10 @@ mod tests {
         assert_eq!(literal("a$$b").as_deref(), Some("a$b"));
         assert_eq!(literal("$2").as_deref(), Some(""));
         assert_eq!(literal("$1"), None);
+        let group = |text: &str| Template::new(text, 1, |_| None).group();
+        assert_eq!(
+            [group("$1"), group("$0"), group("$1-"), group("$2"), group("1")],
+            [Some(1), Some(0), None, None, None]
+        );
     }
 }

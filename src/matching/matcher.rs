@@ -58,10 +58,11 @@ impl Matcher {
         Template::for_regex(text, &self.regex)
     }
 
-    /// The expansions of `templates`, or `None` if the text does not match.
+    /// The expansions of `templates`, or `None` if the text does not match. What is all of `text`, or a
+    /// piece of it, or of a template, is borrowed.
     pub fn expand<'t, const N: usize>(
         &self,
-        text: &str,
+        text: &'t str,
         templates: [&'t Template; N],
     ) -> Option<[Cow<'t, str>; N]> {
         let literal = templates.map(Template::literal);
@@ -96,13 +97,16 @@ impl Matcher {
     }
 }
 
-fn expanded<'t, 'g>(template: &'t Template, group: impl Fn(usize) -> Option<&'g [u8]>) -> Cow<'t, str> {
+fn expanded<'t>(template: &'t Template, group: impl Fn(usize) -> Option<&'t [u8]>) -> Cow<'t, str> {
     if let Some(text) = template.literal() {
         return Cow::Borrowed(text);
     }
+    // Groups of an anchored match begin and end between characters, but for a `\B` inside one.
+    if let Some(number) = template.group() {
+        return String::from_utf8_lossy(group(number).unwrap_or_default());
+    }
     let mut out = Vec::new();
     template.expand(&mut out, group);
-    // Groups of an anchored match begin and end between characters, but for a `\B` inside one.
     Cow::Owned(
         String::from_utf8(out).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()),
     )

@@ -25,15 +25,19 @@ impl NameRules {
 
 /// `[a-zA-Z_:][a-zA-Z0-9_:]*`
 pub fn is_legacy_metric_name(name: &str) -> bool {
-    let bytes = name.as_bytes();
-    !bytes.is_empty()
-        && !bytes[0].is_ascii_digit()
-        && bytes.iter().all(|b| matches!(b, b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'_' | b':'))
+    is_word(name, |byte| byte == b':')
 }
 
 /// `[a-zA-Z_][a-zA-Z0-9_]*`
 pub fn is_legacy_label_name(name: &str) -> bool {
-    is_legacy_metric_name(name) && !name.contains(':')
+    is_word(name, |_| false)
+}
+
+fn is_word(name: &str, is_more: impl Fn(u8) -> bool) -> bool {
+    let bytes = name.as_bytes();
+    !bytes.is_empty()
+        && !bytes[0].is_ascii_digit()
+        && bytes.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'_' || is_more(*byte))
 }
 
 #[cfg(test)]

@@ -17,6 +17,21 @@ pub struct NewSample<'n> {
     pub value: f64,
 }
 
+/// Labels on their way into a draft that is still looked at: their new text stands here, as if it stood
+/// behind all that the draft holds.
+#[derive(Debug, Default)]
+pub(super) struct Fresh {
+    pub labels: Vec<Label>,
+    text: String,
+}
+
+impl Fresh {
+    pub fn clear(&mut self) {
+        self.labels.clear();
+        self.text.clear();
+    }
+}
+
 fn fault<T>(code: Code, text: impl Into<String>) -> Edit<T> {
     Err(Fault::new(code, text))
 }
@@ -204,6 +219,36 @@ impl Draft {
             let label = Label { name: self.write_for_plugin(name)?, value: self.write_for_plugin(value)? };
             self.labels.push(label);
         }
+        self.samples[sample as usize].labels = Span { start, end: self.labels.len() as u32 };
+        Ok(())
+    }
+
+    /// Where a text is that came from the draft, or is once `fresh` was [put](Draft::put_labels) there.
+    pub(super) fn place(&self, fresh: &mut Fresh, text: &str) -> Text {
+        let end = self.arena.len();
+        let (start, arena) = (text.as_ptr() as usize, self.arena.as_ptr() as usize);
+        if start >= arena && start + text.len() <= arena + end {
+            let start = (start - arena) as u32;
+            return Text { start, end: start + text.len() as u32 };
+        }
+        let start = (end + fresh.text.len()) as u32;
+        fresh.text.push_str(text);
+        Text { start, end: start + text.len() as u32 }
+    }
+
+    /// As [`replace_labels`](Draft::replace_labels), where nothing was written since the labels got their
+    /// [places](Draft::place).
+    ///
+    /// # Errors
+    ///
+    /// A limit is reached.
+    pub(super) fn put_labels(&mut self, sample: u32, fresh: &Fresh) -> Edit<()> {
+        if fresh.labels.iter().any(|label| label.value.len() > LABEL_VALUE_BYTES_MAX) {
+            return fault(Code::Limit, format!("label values hold at most {LABEL_VALUE_BYTES_MAX} bytes"));
+        }
+        self.write_for_plugin(&fresh.text)?;
+        let start = self.labels.len() as u32;
+        self.labels.extend_from_slice(&fresh.labels);
         self.samples[sample as usize].labels = Span { start, end: self.labels.len() as u32 };
         Ok(())
     }

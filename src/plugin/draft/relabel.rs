@@ -4,7 +4,8 @@
 //! into its lines only where the rules can tell them apart; if what comes back still fits together it
 //! stays one, else its lines go on as untyped samples.
 
-use super::{Draft, DraftFamily, Edit};
+use super::edit::Fresh;
+use super::{Draft, DraftFamily, Edit, Label};
 use crate::format::float;
 use crate::model::{GroupingKey, MetricType, Part, Span};
 use crate::plugin::fault::{Code, Fault};
@@ -33,7 +34,10 @@ struct Relabelled {
 enum Outcome {
     Dropped,
     Same,
-    Changed(Relabelled),
+    /// The grouping labels that the rules changed, in vain.
+    Changed {
+        resets: usize,
+    },
 }
 
 /// Which line of a histogram or summary.
@@ -54,6 +58,7 @@ impl Draft {
     /// type, or a limit is reached.
     pub fn relabel(&mut self, rules: &Ruleset, only: Option<&Selector>) -> Edit<RelabelCounts> {
         let mut counts = RelabelCounts::default();
+        let mut fresh = Fresh::default();
         for sample in 0..self.samples.len() as u32 {
             if self.samples[sample as usize].dropped
                 || only.is_some_and(|only| !only.matches(&self.view(sample)))
@@ -69,7 +74,7 @@ impl Draft {
                 }
             };
             if one_line || rules.is_blind_to_parts() {
-                self.relabel_whole(sample, rules, &mut counts)?;
+                self.relabel_whole(sample, rules, &mut counts, &mut fresh)?;
             } else {
                 self.relabel_lines(sample, kind, rules, &mut counts)?;
             }
@@ -83,18 +88,18 @@ impl Draft {
     ///
     /// A rule takes the job away, or makes a label that cannot be in a grouping key.
     pub fn relabel_group(&mut self, rules: &Ruleset) -> Edit<bool> {
-        let mut set = LabelSet::default();
-        for (name, value) in self.group() {
-            set.push(name, value);
-        }
-        if !rules.run(&mut set) {
-            return Ok(false);
-        }
-        if !set.is_changed() {
-            return Ok(true);
-        }
         let owned = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
-        let after: Vec<(String, String)> = set.iter().map(owned).collect();
+        let after: Vec<(String, String)> = {
+            let mut set = LabelSet::default();
+            self.group().for_each(|(name, value)| set.push(name, value));
+            if !rules.run(&mut set) {
+                return Ok(false);
+            }
+            if !set.is_changed() {
+                return Ok(true);
+            }
+            set.iter().map(owned).collect()
+        };
         let before: Vec<(String, String)> = self.group().map(owned).collect();
         for (name, value) in &before {
             // An empty value is part of a key, but rules do not see it.
@@ -126,54 +131,82 @@ impl Draft {
         }
     }
 
-    fn relabel_whole(&mut self, sample: u32, rules: &Ruleset, counts: &mut RelabelCounts) -> Edit<()> {
-        let name = self.family_name(self.samples[sample as usize].family);
-        match self.run_rules(sample, name, None, rules)? {
+    fn relabel_whole(
+        &mut self,
+        sample: u32,
+        rules: &Ruleset,
+        counts: &mut RelabelCounts,
+        fresh: &mut Fresh,
+    ) -> Edit<()> {
+        let family = self.samples[sample as usize].family;
+        fresh.clear();
+        let mut name = self.family(family).name;
+        let outcome = {
+            let mut set = LabelSet::default();
+            let outcome = self.run_rules(sample, self.text(name), None, rules, &mut set)?;
+            if let Outcome::Changed { .. } = outcome {
+                for (label, value) in set.iter() {
+                    if label == METRIC_NAME {
+                        name = self.place(fresh, value);
+                    } else if self.group_label(label).is_none() {
+                        let label = Label { name: self.place(fresh, label), value: self.place(fresh, value) };
+                        fresh.labels.push(label);
+                    }
+                }
+            }
+            outcome
+        };
+        match outcome {
             Outcome::Same => Ok(()),
             Outcome::Dropped => {
-                self.drop_sample(sample);
                 counts.dropped += 1;
+                self.drop_sample(sample);
                 Ok(())
             }
-            Outcome::Changed(new) => {
-                counts.resets += new.resets;
-                self.replace_labels(sample, pairs(&new.labels))?;
-                self.move_sample(sample, &new.name)
+            Outcome::Changed { resets } => {
+                counts.resets += resets;
+                self.put_labels(sample, fresh)?;
+                if name == self.family(family).name {
+                    return Ok(());
+                }
+                let name = self.text(name).to_owned();
+                self.move_sample(sample, &name)
             }
         }
     }
 
-    fn run_rules(
-        &self,
+    /// Fills `set` with the labels of a line and runs the rules over it.
+    fn run_rules<'t>(
+        &'t self,
         sample: u32,
-        name: &str,
-        extra: Option<(&str, &str)>,
-        rules: &Ruleset,
+        name: &'t str,
+        extra: Option<(&'t str, &'t str)>,
+        rules: &'t Ruleset,
+        set: &mut LabelSet<'t>,
     ) -> Edit<Outcome> {
-        let mut set = LabelSet::default();
         set.push(METRIC_NAME, name);
-        for (name, value) in self.group().chain(self.own_labels(sample)).chain(extra) {
-            set.push(name, value);
-        }
-        if !rules.run(&mut set) {
+        self.group()
+            .chain(self.own_labels(sample))
+            .chain(extra)
+            .for_each(|(name, value)| set.push(name, value));
+        if !rules.run(set) {
             return Ok(Outcome::Dropped);
         }
         if !set.is_changed() {
             return Ok(Outcome::Same);
         }
-        let mut new = Relabelled { name: String::new(), labels: Vec::new(), resets: 0 };
-        new.resets = self.group().filter(|(name, value)| set.get(name) != *value).count();
-        for (name, value) in set.iter() {
-            if name == METRIC_NAME {
-                new.name = value.to_owned();
-            } else if self.group_label(name).is_none() {
-                new.labels.push((name.to_owned(), value.to_owned()));
-            }
-        }
-        if new.name.is_empty() {
+        if set.get(METRIC_NAME).is_empty() {
             return Err(Fault::new(Code::Name, "a rule took the metric name away"));
         }
-        Ok(Outcome::Changed(new))
+        let resets = self.group().filter(|(name, value)| set.get(name) != *value).count();
+        Ok(Outcome::Changed { resets })
+    }
+
+    /// What the rules left of a line, without grouping labels.
+    fn relabelled(&self, set: &LabelSet<'_>, resets: usize) -> Relabelled {
+        let own = |(name, _): &(&str, &str)| *name != METRIC_NAME && self.group_label(name).is_none();
+        let labels = set.iter().filter(own).map(|(name, value)| (name.to_owned(), value.to_owned()));
+        Relabelled { name: set.get(METRIC_NAME).to_owned(), labels: labels.collect(), resets }
     }
 
     fn relabel_lines(
@@ -187,22 +220,25 @@ impl Draft {
         let mut lines = Vec::new();
         let (mut changed, mut gone) = (false, 0);
         for (line, name, bound) in self.lines(sample, kind) {
-            let extra = bound.as_deref().map(|bound| (told_by, bound));
-            let after = match self.run_rules(sample, &name, extra, rules)? {
-                Outcome::Dropped => {
-                    gone += 1;
-                    continue;
+            let after = {
+                let extra = bound.as_deref().map(|bound| (told_by, bound));
+                let mut set = LabelSet::default();
+                match self.run_rules(sample, &name, extra, rules, &mut set)? {
+                    Outcome::Dropped => {
+                        gone += 1;
+                        continue;
+                    }
+                    Outcome::Same => {
+                        let own = self.own_labels(sample).chain(extra);
+                        let labels = own.map(|(name, value)| (name.to_owned(), value.to_owned()));
+                        Relabelled { name: name.clone(), labels: labels.collect(), resets: 0 }
+                    }
+                    Outcome::Changed { resets } => {
+                        changed = true;
+                        self.relabelled(&set, resets)
+                    }
                 }
-                Outcome::Same => None,
-                Outcome::Changed(new) => Some(new),
             };
-            changed |= after.is_some();
-            let own = || self.own_labels(sample).chain(extra).map(|(n, v)| (n.to_owned(), v.to_owned()));
-            let after = after.unwrap_or_else(|| Relabelled {
-                name: name.clone(),
-                labels: own().collect(),
-                resets: 0,
-            });
             counts.resets += after.resets;
             lines.push((line, bound, after));
         }

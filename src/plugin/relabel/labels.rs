@@ -6,8 +6,12 @@
 //! 2. Labels that the series came with stand first, sorted by name once [`sort`](LabelSet::sort) was
 //!    called; labels set later follow in the order of setting. A label set anew moves to the end. This
 //!    is the order in which `labelmap` sees them.
+//! 3. Text that came with the series, or stands in a rule, is borrowed: only what a rule puts together is
+//!    owned.
 
 use std::borrow::Cow;
+
+use smallvec::SmallVec;
 
 /// The name under which the metric name is one of the labels.
 pub const METRIC_NAME: &str = "__name__";
@@ -21,24 +25,15 @@ struct Entry<'t> {
 
 #[derive(Clone, Debug, Default)]
 pub struct LabelSet<'t> {
-    entries: Vec<Entry<'t>>,
+    entries: SmallVec<[Entry<'t>; 16]>,
     changed: bool,
 }
 
 impl<'t> LabelSet<'t> {
-    /// Empties the set for another series, keeping its allocation.
-    pub fn recycle<'u>(mut self) -> LabelSet<'u> {
-        self.entries.clear();
-        LabelSet {
-            entries: self.entries.into_iter().map(|_| unreachable!("cleared above")).collect(),
-            changed: false,
-        }
-    }
-
     /// Adds a label that the series came with. Of equal names the first one counts.
-    pub fn push(&mut self, name: impl Into<Cow<'t, str>>, value: impl Into<Cow<'t, str>>) {
-        let (name, value) = (name.into(), value.into());
-        if !value.is_empty() && self.position(&name).is_none() {
+    pub fn push(&mut self, name: &'t str, value: &'t str) {
+        if !value.is_empty() && self.position(name).is_none() {
+            let (name, value) = (Cow::Borrowed(name), Cow::Borrowed(value));
             self.entries.push(Entry { name, value, original: true });
         }
     }
@@ -57,13 +52,17 @@ impl<'t> LabelSet<'t> {
         self.position(name).map_or("", |at| &self.entries[at].value)
     }
 
+    /// The same, to be kept while the labels change.
+    pub fn value(&self, name: &str) -> Cow<'t, str> {
+        self.position(name).map_or(Cow::Borrowed(""), |at| self.entries[at].value.clone())
+    }
+
     /// Sets a label, or deletes it if the value is empty.
-    pub fn set(&mut self, name: &str, value: Cow<'_, str>) {
-        let found = self.position(name);
+    pub fn set(&mut self, name: Cow<'t, str>, value: Cow<'t, str>) {
+        let found = self.position(&name);
         if value.is_empty() {
             return self.remove_at(found);
         }
-        let value = Cow::Owned(value.into_owned());
         match found {
             Some(at) if self.entries[at].value == value && !self.entries[at].original => {}
             Some(at) if !self.entries[at].original => {
@@ -78,14 +77,10 @@ impl<'t> LabelSet<'t> {
                 self.entries.push(entry);
             }
             None => {
-                self.entries.push(Entry { name: Cow::Owned(name.to_owned()), value, original: false });
+                self.entries.push(Entry { name, value, original: false });
                 self.changed = true;
             }
         }
-    }
-
-    pub fn delete(&mut self, name: &str) {
-        self.remove_at(self.position(name));
     }
 
     fn remove_at(&mut self, at: Option<usize>) {
@@ -104,6 +99,11 @@ impl<'t> LabelSet<'t> {
     /// Name and value of each label.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.entries.iter().map(|entry| (&*entry.name, &*entry.value))
+    }
+
+    /// The same, to be kept while the labels change.
+    pub fn texts(&self) -> impl Iterator<Item = (&Cow<'t, str>, &Cow<'t, str>)> {
+        self.entries.iter().map(|entry| (&entry.name, &entry.value))
     }
 
     /// Whether a rule changed any name or value; an order alone is no change.

@@ -202,10 +202,20 @@ fn get<'l>(labels: &'l Labels, name: &str) -> &'l str {
     labels.iter().find(|label| label.0 == name).map_or("", |label| label.1.as_str())
 }
 
-fn set(labels: &mut Labels, name: &str, value: &str) {
-    labels.retain(|label| label.0 != name);
+/// `added` are the names of labels that rules set: those stay where they are.
+fn set(labels: &mut Labels, added: &mut Vec<String>, name: &str, value: &str) {
+    let at = labels.iter().position(|label| label.0 == name);
+    if let Some(at) = at {
+        if added.iter().any(|added| added == name) && !value.is_empty() {
+            labels[at].1 = value.to_owned();
+            return;
+        }
+        labels.remove(at);
+        added.retain(|added| added != name);
+    }
     if !value.is_empty() {
         labels.push((name.to_owned(), value.to_owned()));
+        added.push(name.to_owned());
     }
 }
 
@@ -282,7 +292,7 @@ impl ModelRule {
     }
 
     /// The labels afterwards; `None` if the series is dropped.
-    fn run(&self, labels: &Labels) -> Option<Labels> {
+    fn run(&self, labels: &Labels, added: &mut Vec<String>) -> Option<Labels> {
         let mut out = labels.clone();
         let values: Vec<&str> = self.source.iter().map(|name| get(labels, name)).collect();
         let input = values.join(self.separator);
@@ -297,25 +307,27 @@ impl ModelRule {
                 if let Some(groups) = is_match() {
                     let target = expanded(self.target, &groups);
                     if is_name(&target) {
-                        set(&mut out, &target, &expanded(self.replacement, &groups));
+                        set(&mut out, added, &target, &expanded(self.replacement, &groups));
                     }
                 }
             }
             "hashmod" => {
                 let shard = digest::md5_mod(input.as_bytes(), self.modulus);
-                set(&mut out, self.target, &shard.to_string());
+                set(&mut out, added, self.target, &shard.to_string());
             }
             "labelmap" => {
                 for (name, value) in labels {
                     if let Some(groups) = matched(&self.pattern, name) {
-                        set(&mut out, &expanded(self.replacement, &groups), value);
+                        set(&mut out, added, &expanded(self.replacement, &groups), value);
                     }
                 }
             }
-            "labeldrop" => out.retain(|label| !named(label)),
-            "labelkeep" => out.retain(named),
-            "lowercase" => set(&mut out, self.target, &input.to_lowercase()),
-            _ => set(&mut out, self.target, &input.to_uppercase()),
+            "labeldrop" | "labelkeep" => {
+                out.retain(|label| named(label) == (self.action == "labelkeep"));
+                added.retain(|name| out.iter().any(|label| label.0 == *name));
+            }
+            "lowercase" => set(&mut out, added, self.target, &input.to_lowercase()),
+            _ => set(&mut out, added, self.target, &input.to_uppercase()),
         }
         Some(out)
     }
@@ -326,46 +338,65 @@ fn sorted(mut labels: Labels) -> Labels {
     labels
 }
 
+const ACTIONS: [&str; 11] = [
+    "replace",
+    "keep",
+    "drop",
+    "keepequal",
+    "dropequal",
+    "hashmod",
+    "labelmap",
+    "labeldrop",
+    "labelkeep",
+    "lowercase",
+    "uppercase",
+];
+
+/// Sorted, as they are seen.
+fn random_labels(dice: &mut Dice) -> Labels {
+    let mut labels: Labels = Vec::new();
+    for name in ["_", "__name__", "a", "b", "foo", "x1"] {
+        if dice.roll(3) > 0 {
+            let value = (0..1 + dice.roll(3))
+                .map(|_| dice.pick(&["a", "b", "foo", "x1", "_", "1", "2", ";", "\u{e9}", "B", "\n"]))
+                .collect::<String>();
+            labels.push((name.to_owned(), value));
+        }
+    }
+    labels
+}
+
+/// Runs rules both ways; whether they changed anything.
+fn hold_to_model(labels: &Labels, list: &[ModelRule]) -> bool {
+    let written = || Value::List(list.iter().map(ModelRule::written).collect());
+    let ruleset = Ruleset::new(&written(), NameRules::Legacy)
+        .unwrap_or_else(|error| panic!("{:?}: {error}", written()));
+    let mut set = LabelSet::default();
+    labels.iter().for_each(|(name, value)| set.push(name, value));
+    let owned = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
+    let kept = ruleset.run(&mut set);
+    let got = kept.then(|| sorted(set.iter().map(owned).collect()));
+    let mut added = Vec::new();
+    let mut expected = Some(labels.clone());
+    for rule in list {
+        expected = expected.and_then(|labels| rule.run(&labels, &mut added));
+    }
+    let expected = expected.map(sorted);
+    assert_eq!(got, expected, "{labels:?} through {:?}", written());
+    let changed = expected.as_ref() != Some(labels);
+    // What one rule changed another may have changed back.
+    assert!(!kept || set.is_changed() || !changed, "{labels:?} through {:?}", written());
+    changed
+}
+
 #[test]
 fn random_rules_do_what_the_model_does() {
-    const ACTIONS: [&str; 11] = [
-        "replace",
-        "keep",
-        "drop",
-        "keepequal",
-        "dropequal",
-        "hashmod",
-        "labelmap",
-        "labeldrop",
-        "labelkeep",
-        "lowercase",
-        "uppercase",
-    ];
     let mut dice = Dice(0x9e37_79b9_7f4a_7c15);
     for action in ACTIONS {
         let mut changed = 0;
-        for case in 0..CASES {
-            let mut labels: Labels = Vec::new();
-            // Sorted, as they are seen.
-            for name in ["_", "__name__", "a", "b", "foo", "x1"] {
-                if dice.roll(3) > 0 {
-                    let value = (0..1 + dice.roll(3))
-                        .map(|_| dice.pick(&["a", "b", "foo", "x1", "_", "1", "2", ";", "\u{e9}", "B", "\n"]))
-                        .collect::<String>();
-                    labels.push((name.to_owned(), value));
-                }
-            }
-            let rule = ModelRule::random(action, &mut dice);
-            let ruleset = Ruleset::new(&Value::List(vec![rule.written()]), NameRules::Legacy)
-                .unwrap_or_else(|error| panic!("{:?}: {error}", rule.written()));
-            let mut set = LabelSet::default();
-            labels.iter().for_each(|(name, value)| set.push(name.as_str(), value.as_str()));
-            let owned = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
-            let kept = ruleset.run(&mut set);
-            let got = kept.then(|| sorted(set.iter().map(owned).collect()));
-            let expected = rule.run(&labels).map(sorted);
-            assert_eq!(got, expected, "case {case}: {labels:?} through {:?}", rule.written());
-            changed += usize::from(expected != Some(sorted(labels)));
+        for _ in 0..CASES {
+            let labels = random_labels(&mut dice);
+            changed += usize::from(hold_to_model(&labels, &[ModelRule::random(action, &mut dice)]));
         }
         // A model that never does anything proves nothing.
         assert!(
@@ -373,4 +404,23 @@ fn random_rules_do_what_the_model_does() {
             "{action}: {changed}"
         );
     }
+}
+
+/// What one rule made, the next one reads.
+#[test]
+fn random_lists_of_rules_do_what_the_model_does() {
+    let mut dice = Dice(0x2545_f491_4f6c_dd1d);
+    let mut changed = 0;
+    for _ in 0..CASES {
+        let labels = random_labels(&mut dice);
+        let list: Vec<ModelRule> = (0..2 + dice.roll(4))
+            .map(|_| {
+                // Those that drop all end most lists.
+                let action = if dice.roll(2) == 0 { "replace" } else { dice.pick(&ACTIONS) };
+                ModelRule::random(action, &mut dice)
+            })
+            .collect();
+        changed += usize::from(hold_to_model(&labels, &list));
+    }
+    assert!(changed > CASES / 4 && changed < CASES, "{changed}");
 }

@@ -6,6 +6,7 @@ use super::labels::LabelSet;
 use super::rule::{Action, Rule};
 use crate::model::NameRules;
 use crate::plugin::digest;
+use crate::plugin::expand::Template;
 use crate::plugin::value::Value;
 
 /// Most rules in one list.
@@ -54,7 +55,7 @@ impl Ruleset {
     }
 
     /// Runs all rules; false if the series is dropped.
-    pub fn run(&self, labels: &mut LabelSet<'_>) -> bool {
+    pub fn run<'t>(&'t self, labels: &mut LabelSet<'t>) -> bool {
         if self.ordered {
             labels.sort();
         }
@@ -63,7 +64,7 @@ impl Ruleset {
 }
 
 impl Rule {
-    fn run(&self, labels: &mut LabelSet<'_>) -> bool {
+    fn run<'t>(&'t self, labels: &mut LabelSet<'t>) -> bool {
         match self.action {
             Action::Keep => return self.matcher.is_match(&self.input(labels)),
             Action::Drop => return !self.matcher.is_match(&self.input(labels)),
@@ -72,28 +73,32 @@ impl Rule {
             Action::Replace => self.replace(labels),
             Action::HashMod => {
                 let shard = digest::md5_mod(self.input(labels).as_bytes(), self.modulus);
-                labels.set(&self.target_label, shard.to_string().into());
+                self.set_target(labels, shard.to_string());
             }
             Action::LabelMap => self.label_map(labels),
             Action::LabelDrop => labels.retain(|name| !self.matcher.is_match(name)),
             Action::LabelKeep => labels.retain(|name| self.matcher.is_match(name)),
             Action::Lowercase => {
-                let value: String = self.input(labels).chars().map(lower).collect();
-                labels.set(&self.target_label, value.into());
+                let value = self.input(labels).chars().map(lower).collect();
+                self.set_target(labels, value);
             }
             Action::Uppercase => {
-                let value: String = self.input(labels).chars().map(upper).collect();
-                labels.set(&self.target_label, value.into());
+                let value = self.input(labels).chars().map(upper).collect();
+                self.set_target(labels, value);
             }
         }
         true
     }
 
+    fn set_target<'t>(&'t self, labels: &mut LabelSet<'t>, value: String) {
+        labels.set(Cow::Borrowed(&self.target_label), Cow::Owned(value));
+    }
+
     /// The values of the source labels, joined.
-    fn input<'l>(&self, labels: &'l LabelSet<'_>) -> Cow<'l, str> {
+    fn input<'t>(&'t self, labels: &LabelSet<'t>) -> Cow<'t, str> {
         match &self.source_labels[..] {
             [] => Cow::Borrowed(""),
-            [name] => Cow::Borrowed(labels.get(name)),
+            [name] => labels.value(name),
             [first, rest @ ..] => {
                 let mut joined = labels.get(first).to_owned();
                 for name in rest {
@@ -105,26 +110,41 @@ impl Rule {
         }
     }
 
-    fn replace(&self, labels: &mut LabelSet<'_>) {
+    /// What [`Matcher::expand`](crate::plugin::matcher::Matcher::expand) makes of `text`, which may end here.
+    fn expand<'t, const N: usize>(
+        &'t self,
+        text: &Cow<'t, str>,
+        templates: [&'t Template; N],
+    ) -> Option<[Cow<'t, str>; N]> {
+        match text {
+            Cow::Borrowed(text) => self.matcher.expand(text, templates),
+            Cow::Owned(text) => {
+                let expanded = self.matcher.expand(text, templates)?;
+                Some(expanded.map(|text| Cow::Owned(text.into_owned())))
+            }
+        }
+    }
+
+    fn replace<'t>(&'t self, labels: &mut LabelSet<'t>) {
         let input = self.input(labels);
-        let Some([target, value]) = self.matcher.expand(&input, [&self.target, &self.replacement]) else {
+        let Some([target, value]) = self.expand(&input, [&self.target, &self.replacement]) else {
             return;
         };
         if !self.names.is_label_name(&target) {
             return;
         }
-        labels.set(&target, value);
+        labels.set(target, value);
     }
 
-    fn label_map(&self, labels: &mut LabelSet<'_>) {
-        let mut wanted: Vec<(String, String)> = Vec::new();
-        for (name, value) in labels.iter() {
-            if let Some([target]) = self.matcher.expand(name, [&self.replacement]) {
-                wanted.push((target.into_owned(), value.to_owned()));
+    fn label_map<'t>(&'t self, labels: &mut LabelSet<'t>) {
+        let mut wanted: Vec<(Cow<'t, str>, Cow<'t, str>)> = Vec::new();
+        for (name, value) in labels.texts() {
+            if let Some([target]) = self.expand(name, [&self.replacement]) {
+                wanted.push((target, value.clone()));
             }
         }
         for (name, value) in wanted {
-            labels.set(&name, value.into());
+            labels.set(name, value);
         }
     }
 }

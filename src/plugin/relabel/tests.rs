@@ -23,12 +23,13 @@ fn rules(text: &str, names: NameRules) -> Result<Ruleset, String> {
 }
 
 fn run(labels: &str, list: &str) -> String {
+    let ruleset = rules(list, NameRules::Legacy).unwrap();
     let mut set = LabelSet::default();
     for pair in labels.split_whitespace() {
         let (name, value) = pair.split_once('=').unwrap();
         set.push(name, value);
     }
-    if !rules(list, NameRules::Legacy).unwrap().run(&mut set) {
+    if !ruleset.run(&mut set) {
         return "dropped".into();
     }
     let mut out: Vec<_> = set.iter().map(|(name, value)| format!("{name}={value}")).collect();
