@@ -5,22 +5,13 @@
 //! generation leaves.
 
 use std::collections::HashMap;
+use std::rc::Rc;
 
 use rapidhash::fast::RandomState;
 
-/// What became of a series.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Remembered {
-    Same,
-    Dropped,
-    /// The family's name, if another, and all own labels.
-    Changed {
-        name: Option<Box<str>>,
-        labels: Box<[(Box<str>, Box<str>)]>,
-    },
-}
+use super::draft::Remembered;
 
-type Entries = HashMap<Box<[u8]>, Remembered, RandomState>;
+type Entries = HashMap<Box<[u8]>, Rc<Remembered>, RandomState>;
 
 /// See the module.
 #[derive(Debug)]
@@ -49,21 +40,22 @@ impl SeriesCache {
         self.half == 0
     }
 
-    pub fn get(&mut self, key: &[u8]) -> Option<&Remembered> {
-        if !self.young.contains_key(key) {
-            let (key, value) = self.old.remove_entry(key)?;
-            self.insert(key, value);
+    pub fn get(&mut self, key: &[u8]) -> Option<Rc<Remembered>> {
+        if let Some(known) = self.young.get(key) {
+            return Some(known.clone());
         }
-        self.young.get(key)
+        let (key, known) = self.old.remove_entry(key)?;
+        self.insert(key, known.clone());
+        Some(known)
     }
 
     pub fn put(&mut self, key: &[u8], value: Remembered) {
         if !self.is_off() {
-            self.insert(key.into(), value);
+            self.insert(key.into(), Rc::new(value));
         }
     }
 
-    fn insert(&mut self, key: Box<[u8]>, value: Remembered) {
+    fn insert(&mut self, key: Box<[u8]>, value: Rc<Remembered>) {
         if self.young.len() >= self.half {
             self.old = std::mem::take(&mut self.young);
         }
@@ -81,11 +73,11 @@ mod tests {
         cache.put(b"hot", Remembered::Dropped);
         for at in 0..100u8 {
             cache.put(&[at], Remembered::Same);
-            assert_eq!(cache.get(b"hot"), Some(&Remembered::Dropped));
+            assert_eq!(cache.get(b"hot").as_deref(), Some(&Remembered::Dropped));
             assert!(cache.young.len() + cache.old.len() <= 8);
         }
         assert_eq!(cache.get(&[0]), None);
-        assert_eq!(cache.get(&[99]), Some(&Remembered::Same));
+        assert_eq!(cache.get(&[99]).as_deref(), Some(&Remembered::Same));
         let mut off = SeriesCache::new(0);
         off.put(b"a", Remembered::Same);
         assert_eq!(off.get(b"a"), None);

@@ -1,7 +1,7 @@
 //! One plugin's hooks over the push on stage.
 
-use super::cache::{Remembered, SeriesCache};
-use super::draft::Draft;
+use super::cache::SeriesCache;
+use super::draft::LookWriter;
 use super::fault::{Code, Fault};
 use super::selector::Selector;
 use super::spec::Spec;
@@ -135,7 +135,7 @@ pub fn transform(vm: &Vm, spec: &Spec, stage: &Stage, cache: &mut SeriesCache) -
         vm.begin_walk(members, families, hook.selector.clone());
         return visit(vm, stage, hook);
     }
-    let mut walk = Walk { vm, stage, cache, key: Vec::new() };
+    let mut walk = Walk { vm, stage, cache, writer: LookWriter::default() };
     let mut at = 0;
     while at < members.len() {
         let family = stage.draft.borrow().sample(members[at]).family;
@@ -169,7 +169,7 @@ struct Walk<'w> {
     vm: &'w Vm,
     stage: &'w Stage,
     cache: &'w mut SeriesCache,
-    key: Vec<u8>,
+    writer: LookWriter,
 }
 
 impl Walk<'_> {
@@ -220,19 +220,18 @@ impl Walk<'_> {
         if self.cache.is_off() {
             return self.call_series(sample);
         }
-        self.key.clear();
-        write_key(&mut self.key, &self.stage.draft.borrow(), sample);
-        if let Some(known) = self.cache.get(&self.key) {
-            apply(&mut self.stage.draft.borrow_mut(), sample, known)?;
+        self.stage.draft.borrow().write_look(&mut self.writer, sample);
+        if let Some(known) = self.cache.get(self.writer.look()) {
+            self.stage.draft.borrow_mut().become_again(&mut self.writer, sample, &known)?;
             self.cache.hits += 1;
             return Ok(None);
         }
         self.cache.misses += 1;
-        let before = Seen::of(&self.stage.draft.borrow(), sample);
+        let before = self.stage.draft.borrow().see(sample);
         let ended = self.call_series(sample)?;
         if ended.is_none() {
-            let known = before.compare(&self.stage.draft.borrow(), sample);
-            self.cache.put(&self.key, known);
+            let known = self.stage.draft.borrow().became(&before, sample);
+            self.cache.put(self.writer.look(), known);
         }
         Ok(ended)
     }
@@ -247,71 +246,6 @@ impl Walk<'_> {
                 Ok(None)
             }
             other => Ok(other),
-        }
-    }
-}
-
-/// Everything that `on_series` may look at. The pieces end with a byte that UTF-8 does not have.
-fn write_key(key: &mut Vec<u8>, draft: &Draft, sample: u32) {
-    let mut piece = |text: &str| {
-        key.extend_from_slice(text.as_bytes());
-        key.push(0xff);
-    };
-    for (name, value) in draft.group() {
-        piece(name);
-        piece(value);
-    }
-    piece("");
-    let family = draft.family(draft.sample(sample).family);
-    piece(draft.text(family.name));
-    piece(family.help.map_or("", |help| draft.text(help)));
-    for (name, value) in draft.own_labels(sample) {
-        piece(name);
-        piece(value);
-    }
-    let data = draft.sample(sample);
-    let native = family.kind.has_buckets() && data.has_detail() && data.parts.is_empty();
-    key.extend_from_slice(&[family.kind as u8, u8::from(family.help.is_some()), u8::from(native)]);
-}
-
-/// A series before its hook ran.
-struct Seen {
-    name: Box<str>,
-    labels: Box<[(Box<str>, Box<str>)]>,
-}
-
-impl Seen {
-    fn of(draft: &Draft, sample: u32) -> Seen {
-        let name = draft.family_name(draft.sample(sample).family).into();
-        Seen { name, labels: draft.own_labels(sample).map(|(n, v)| (n.into(), v.into())).collect() }
-    }
-
-    fn compare(self, draft: &Draft, sample: u32) -> Remembered {
-        if draft.sample(sample).dropped {
-            return Remembered::Dropped;
-        }
-        let now = Seen::of(draft, sample);
-        if now.name == self.name && now.labels == self.labels {
-            return Remembered::Same;
-        }
-        let name = (now.name != self.name).then_some(now.name);
-        Remembered::Changed { name, labels: now.labels }
-    }
-}
-
-fn apply(draft: &mut Draft, sample: u32, known: &Remembered) -> Result<(), Fault> {
-    match known {
-        Remembered::Same => Ok(()),
-        Remembered::Dropped => {
-            draft.drop_sample(sample);
-            Ok(())
-        }
-        Remembered::Changed { name, labels } => {
-            draft.replace_labels(sample, labels.iter().map(|(name, value)| (&**name, &**value)))?;
-            match name {
-                Some(name) => draft.move_sample(sample, name),
-                None => Ok(()),
-            }
         }
     }
 }

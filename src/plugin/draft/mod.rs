@@ -16,6 +16,7 @@ mod edit;
 mod image;
 mod load;
 mod relabel;
+mod remembered;
 mod series;
 mod template;
 
@@ -30,6 +31,7 @@ pub use changes::{Changes, Mark};
 pub use edit::{Edit, NewSample};
 pub use load::Received;
 pub use relabel::RelabelCounts;
+pub use remembered::{LookWriter, Remembered};
 
 /// A piece of the arena.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
