@@ -26,10 +26,10 @@ mod values;
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, LazyLock};
 
-use mlua::chunk::ChunkMode;
+use mlua::chunk::{ChunkMode, Compiler};
 use mlua::{AnyUserData, Function, IntoLuaMulti, Lua, LuaOptions, LuaString, StdLib, Table, Value};
 
 use self::expire::DyingHandle;
@@ -63,6 +63,17 @@ const DRIVE: &str = "return function(hook, sample, push, step)
   repeat verdict = hook(sample, push) until not step(verdict)
   return verdict
 end";
+
+/// Lua of the host's own, compiled once for all machines.
+struct Own {
+    prelude: Vec<u8>,
+    drive: Vec<u8>,
+}
+
+static OWN: LazyLock<Own> = LazyLock::new(|| {
+    let compile = |text: &str| Compiler::new().compile(text).expect("Lua of our own compiles");
+    Own { prelude: compile(include_str!("prelude.lua")), drive: compile(DRIVE) }
+});
 
 /// Changes of memory below this are not noted.
 const NOTED_BYTES_MIN: i64 = 16 * 1024;
@@ -130,11 +141,15 @@ impl Vm {
             return Err(Fault::new(Code::Internal, "rules need no machine"));
         };
         let state = Rc::new(State::new(stage.clone(), spec.clone(), trial));
-        let lua = build(&state, spec.budget.memory_bytes, None).map_err(|e| Fault::from_lua(&e))?;
-        let (push, dying) = handles(&lua, &state).map_err(|error| Fault::from_lua(&error))?;
-        let step = fast::stepper(&lua, &state).map_err(|error| Fault::from_lua(&error))?;
-        let drive: Function =
-            lua.load(DRIVE).set_name("=drive").eval().map_err(|error| Fault::from_lua(&error))?;
+        let make = || {
+            let lua = build(&state, spec.budget.memory_bytes, None)?;
+            let (push, dying) = handles(&lua, &state)?;
+            let step = fast::stepper(&lua, &state)?;
+            let drive: Function = binary(&lua, "drive", &OWN.drive)?.call(())?;
+            lua.gc_restart();
+            Ok((lua, push, dying, step, drive))
+        };
+        let (lua, push, dying, step, drive) = make().map_err(|error: mlua::Error| Fault::from_lua(&error))?;
         state.place.set(Place::Load);
         budget::arm(allowance);
         let loaded = catch_unwind(AssertUnwindSafe(|| {
@@ -369,14 +384,16 @@ pub enum ResultField<'f> {
 /// Makes a further member of `gate` in a fresh machine.
 type Member<'m> = &'m dyn Fn(&Lua) -> mlua::Result<Table>;
 
-/// A sandboxed machine; in one for tests, `test` makes `gate.test`.
+/// A sandboxed machine; in one for tests, `test` makes `gate.test`. Its collector stands still: so far next to
+/// nothing is garbage.
 fn build(state: &Rc<State>, memory_bytes: usize, test: Option<Member<'_>>) -> mlua::Result<Lua> {
     let libraries =
         StdLib::TABLE | StdLib::STRING | StdLib::UTF8 | StdLib::BIT | StdLib::MATH | StdLib::BUFFER;
     let lua = Lua::new_with(libraries, LuaOptions::default())?;
     lua.set_memory_limit(memory_bytes)?;
+    lua.gc_stop();
     interrupt::install(&lua)?;
-    let prelude = lua.load(include_str!("prelude.lua")).set_name("=prelude").into_function()?;
+    let prelude = binary(&lua, "prelude", &OWN.prelude)?;
     let pure = state.clone();
     let environment: Table = prelude.call((
         lua.create_function(|_, steps: f64| Ok(charge(steps.clamp(0.0, 1e15) as usize)?))?,
@@ -430,21 +447,23 @@ fn handles(lua: &Lua, state: &Rc<State>) -> mlua::Result<(AnyUserData, AnyUserDa
     Ok((lua.create_userdata(PushHandle { state: state.clone(), group, group_received })?, dying))
 }
 
+/// A function of compiled Lua.
+fn binary(lua: &Lua, name: &str, code: &[u8]) -> mlua::Result<Function> {
+    lua.load(code).set_name(format!("={name}")).set_mode(ChunkMode::Binary).into_function()
+}
+
 fn run_main(lua: &Lua, state: &Rc<State>, program: &Program) -> Result<Value, Fault> {
-    let load = |lua: &Lua, name: &str, code: &[u8]| {
-        lua.load(code).set_name(format!("={name}")).set_mode(ChunkMode::Binary).into_function()
-    };
     let spec = state.spec.clone();
     let loader = {
         lua.create_function(move |lua, name: String| {
             let Body::Lua(program) = &*spec.body else { return Ok(None) };
             let Some(code) = program.modules.get(&name) else { return Ok(None) };
-            load(lua, &name, code).map(Some)
+            binary(lua, &name, code).map(Some)
         })
     }
     .map_err(|error| Fault::from_lua(&error))?;
     *state.loader.borrow_mut() = Some(loader);
-    load(lua, &state.spec.name, &program.main)
+    binary(lua, &state.spec.name, &program.main)
         .and_then(|main| main.call::<Value>(()))
         .map_err(|error| Fault::from_lua(&error))
 }
