@@ -194,6 +194,12 @@ fn lenience_is_asked_for_and_counted() {
         }
         assert_eq!(put(server, "lenient", OPENMETRICS, b"x 2 5.5\n# EOF\n").0, 200);
         assert_eq!(put(server, "lenient", "", b"x 3\n").0, 200);
+        // What is only tried out is forgiven, too, and not counted.
+        for (content_type, body) in [("", "x 1\r\n"), ("", "x 1"), (OPENMETRICS, "x 2 5.5\n# EOF\n")] {
+            let (_, text) =
+                request(server, "PUT", "/api/v1/validate/job/lenient", content_type, body.as_bytes());
+            assert!(text.contains("\"accepted\":true"), "{text}");
+        }
         let (status, text) = put(server, "lenient", "", b"x 1\r\ny z");
         assert_eq!(
             (status, &*text),

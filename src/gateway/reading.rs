@@ -22,7 +22,8 @@ impl Gateway {
     }
 
     /// Reads a body and hands its families to `take`, with the body itself where a template of it is
-    /// worth keeping. `stamp`: what a refusal that leaves a trace is stamped with, if it may leave any.
+    /// worth keeping. `stamp`: what a refusal that leaves a trace is stamped with; without one the push is
+    /// only tried out, and nothing of it is counted.
     pub(super) fn read(
         &self,
         format: BodyFormat,
@@ -32,15 +33,23 @@ impl Gateway {
         take: &mut impl FnMut(&Families<'_>, Option<&Bytes>) -> Result<(), Refusal>,
     ) -> Result<(), Refusal> {
         match format {
-            BodyFormat::Text => self.read_text(body, take),
-            BodyFormat::OpenMetrics => self.read_openmetrics(body, take),
+            BodyFormat::Text => self.read_text(body, stamp, take),
+            BodyFormat::OpenMetrics => self.read_openmetrics(body, stamp, take),
             BodyFormat::Protobuf => self.read_protobuf(key, body, stamp, take),
+        }
+    }
+
+    /// Counts what was forgiven of a push.
+    fn count(&self, leniencies: &[Leniency], stamp: Option<Stamp>) {
+        if stamp.is_some() {
+            leniencies.iter().for_each(|leniency| self.telemetry.count_lenience(*leniency));
         }
     }
 
     fn read_text(
         &self,
         body: &Bytes,
+        stamp: Option<Stamp>,
         take: &mut impl FnMut(&Families<'_>, Option<&Bytes>) -> Result<(), Refusal>,
     ) -> Result<(), Refusal> {
         let rules = self.rules();
@@ -52,9 +61,7 @@ impl Gateway {
             && let Some(relaxed) = lenient::relax(body)
         {
             let families = text::parse(&relaxed.body, rules, Families::default())?;
-            for leniency in relaxed.leniencies {
-                self.telemetry.count_lenience(leniency);
-            }
+            self.count(&relaxed.leniencies, stamp);
             return take(&families, None);
         }
         let families = parsed?;
@@ -68,13 +75,14 @@ impl Gateway {
     fn read_openmetrics(
         &self,
         body: &Bytes,
+        stamp: Option<Stamp>,
         take: &mut impl FnMut(&Families<'_>, Option<&Bytes>) -> Result<(), Refusal>,
     ) -> Result<(), Refusal> {
         let rules = self.rules();
         let fault = match openmetrics::read(body, rules.names) {
             Ok(read) => match read.families(rules, SPARE.take().unwrap_or_default()) {
                 Ok(mut families) => {
-                    self.forgive_timestamps(&mut families);
+                    self.forgive_timestamps(&mut families, stamp);
                     let result = take(&families, None);
                     SPARE.set(Some(families.recycle()));
                     return result;
@@ -87,7 +95,7 @@ impl Gateway {
             return Err(fault.into());
         }
         let mut is_text = false;
-        let result = self.read_text(body, &mut |families, body| {
+        let result = self.read_text(body, stamp, &mut |families, body| {
             is_text = true;
             take(families, body)
         });
@@ -95,11 +103,11 @@ impl Gateway {
     }
 
     /// Forgets that a body had timestamps, which are not kept anyway.
-    fn forgive_timestamps(&self, families: &mut Families<'_>) {
+    fn forgive_timestamps(&self, families: &mut Families<'_>, stamp: Option<Stamp>) {
         if self.settings.lenient && families.timestamped {
             families.timestamped = false;
             families.timestamps.clear();
-            self.telemetry.count_lenience(Leniency::Timestamp);
+            self.count(&[Leniency::Timestamp], stamp);
         }
     }
 
@@ -123,7 +131,7 @@ impl Gateway {
                 return Err(error.into());
             }
         };
-        self.forgive_timestamps(&mut families);
+        self.forgive_timestamps(&mut families, stamp);
         let result = take(&families, None);
         SPARE.set(Some(families.recycle()));
         result
@@ -148,7 +156,7 @@ impl Gateway {
             Err(refusal)
                 if is_loose && refusal.reason == Reason::Malformed && format != BodyFormat::Protobuf =>
             {
-                self.read_loosely(body, load)
+                self.read_loosely(body, stamp, load)
             }
             read => read,
         }
@@ -156,12 +164,17 @@ impl Gateway {
 
     /// Reads a text body that breaks the rules for names, or whose values are `null`, for plugins that may
     /// put that right, and tells where each series stood.
-    fn read_loosely(&self, body: &Bytes, take: plugin::Load<'_>) -> Result<(), Refusal> {
+    fn read_loosely(
+        &self,
+        body: &Bytes,
+        stamp: Option<Stamp>,
+        take: plugin::Load<'_>,
+    ) -> Result<(), Refusal> {
         let mut loose = loose::loosen(body);
         if self.settings.lenient
             && let Some(relaxed) = lenient::relax(&loose.body)
         {
-            relaxed.leniencies.into_iter().for_each(|leniency| self.telemetry.count_lenience(leniency));
+            self.count(&relaxed.leniencies, stamp);
             loose.body = relaxed.body;
         }
         let families = text::parse(&loose.body, NameRules::Utf8, Families::default())?;

@@ -1,7 +1,5 @@
 //! Pushes tried out: everything is done but storing.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 
 use crate::clock::Now;
@@ -78,7 +76,7 @@ impl Gateway {
 
     fn validate_through(
         &self,
-        plugins: &Arc<Plugins>,
+        plugins: &Plugins,
         manner: Manner,
         key: &GroupingKey,
         mut facts: RequestFacts,
@@ -118,14 +116,9 @@ impl Gateway {
         plugins.tell_results();
         let rows = plugins.end_trace();
         let (key, ttl) = outcome.unwrap_or_else(|| (key.clone(), None));
-        Validation {
-            result: self.forgiven(result),
-            key,
-            text: written,
-            ttl,
-            trace: rows,
-            log: plugins.take_log(),
-        }
+        let log = plugins.take_log();
+        plugins.leave_thread();
+        Validation { result: self.forgiven(result), key, text: written, ttl, trace: rows, log }
     }
 
     /// A refusal by the store is none to the pusher where pushes are not checked.

@@ -68,7 +68,11 @@ impl Plugins {
         match self.0 {}
     }
 
-    pub fn rehearsal(&self) -> Arc<Plugins> {
+    pub fn rehearsal(&self) -> Plugins {
+        match self.0 {}
+    }
+
+    pub fn leave_thread(&self) {
         match self.0 {}
     }
 

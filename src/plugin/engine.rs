@@ -36,8 +36,6 @@ pub struct Plugins {
     reload_time: AtomicU64,
     workers_seen: AtomicUsize,
     pushes: AtomicU64,
-    /// See [`rehearsal`](Plugins::rehearsal).
-    rehearsal: Mutex<Option<Arc<Plugins>>>,
 }
 
 /// What each plugin's name keeps over reloads.
@@ -126,22 +124,15 @@ impl Plugins {
             workers_seen: AtomicUsize::new(0),
             // Ids need not be secret, only different from those of the run before.
             pushes: AtomicU64::new((started.as_nanos() as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15)),
-            rehearsal: Mutex::default(),
         }
     }
 
-    /// The plugins in force, to try out pushes that are not stored: with machines, counters and metrics of
-    /// their own, nothing logged, nothing remembered of series. Made when first asked for after a reload.
-    pub fn rehearsal(&self) -> Arc<Plugins> {
-        let current = self.generation();
-        let mut rehearsal = lock(&self.rehearsal);
-        if let Some(known) = rehearsal.as_ref().filter(|known| known.number() == current.number) {
-            return known.clone();
-        }
+    /// The plugins in force, to try out one push that is not stored: with machines, counters and metrics of
+    /// their own, over what they share as it is now; nothing logged, nothing remembered. Whoever is done with
+    /// it [leaves](Plugins::leave_thread) it.
+    pub fn rehearsal(&self) -> Plugins {
         let made = Plugins::empty(self.options.clone(), Purpose::Rehearsal);
-        made.publish(current.twin());
-        let made = Arc::new(made);
-        *rehearsal = Some(made.clone());
+        made.publish(self.generation().twin());
         made
     }
 
@@ -213,7 +204,9 @@ impl Plugins {
         for planned in &generation.plugins {
             let shared = &planned.spec.shared;
             shared.take_metrics(&planned.about.metrics);
-            for store in shared.stores.take(&planned.about.stores) {
+            let emptied = shared.stores.take(&planned.about.stores);
+            // Where a push is tried out while plugins are reloaded, whoever reloads says so.
+            for store in emptied.iter().filter(|_| !self.on_trial()) {
                 tracing::warn!(
                     plugin = planned.spec.name,
                     store,

@@ -142,7 +142,7 @@ impl Generation {
         })
     }
 
-    /// The same plugins, to be rehearsed with.
+    /// The same plugins, to rehearse one push with.
     pub fn twin(&self) -> Generation {
         let twin =
             |planned: &Planned| Planned { spec: Arc::new(planned.spec.twin()), about: planned.about.clone() };

@@ -148,9 +148,10 @@ impl Spec {
         }
     }
 
-    /// The same plugin, to be rehearsed with: it counts where nobody looks.
+    /// The same plugin, to be rehearsed with: it counts where nobody looks, and what it shares lies over what
+    /// this one shares.
     pub fn twin(&self) -> Spec {
-        Spec { shared: Arc::default(), ..self.clone() }
+        Spec { shared: Arc::new(self.shared.twin()), ..self.clone() }
     }
 
     /// The configuration checked against `declared`, and the keys that are not declared.

@@ -256,6 +256,11 @@ pub struct Shared {
 }
 
 impl Shared {
+    /// Counters and metrics that begin anew, and stores over the ones here.
+    pub fn twin(&self) -> Shared {
+        Shared { stores: self.stores.overlays(), ..Shared::default() }
+    }
+
     /// Takes the metrics of the generation that comes into force. Those that were declared alike before
     /// go on, others begin or end.
     pub fn take_metrics(&self, declared: &[Declared]) {

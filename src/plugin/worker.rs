@@ -118,6 +118,11 @@ impl Plugins {
         wanted
     }
 
+    /// Drops what this thread keeps of these plugins, which are of no more use to it.
+    pub fn leave_thread(&self) {
+        drop(self.take_worker());
+    }
+
     /// This thread's worker, on the newest generation.
     pub(super) fn take_worker(&self) -> Worker {
         self.take_worker_by(|| self.next_worker())

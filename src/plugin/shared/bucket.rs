@@ -47,6 +47,19 @@ impl Bucket {
         }
     }
 
+    /// An empty one with the same options and as much room.
+    pub(super) fn beside(&self) -> Bucket {
+        let Bucket { nanos, span, burst, .. } = *self;
+        Bucket { map: HashMap::with_hasher(Hashing::default()), room: self.room.beside(), nanos, span, burst }
+    }
+
+    /// Takes over what `live` has under `key`, whose room is counted already.
+    pub(super) fn bring(&self, key: &[u8], live: &Bucket) {
+        if let Some(pace) = live.map.get(key, &live.map.guard()).and_then(Pace::copy) {
+            self.map.insert(key.into(), pace, &self.map.guard());
+        }
+    }
+
     pub fn take(&self, key: &[u8], tokens: f64, now: Tick) -> Taken {
         let cost = (tokens * self.nanos) as u64;
         let guard = self.map.guard();

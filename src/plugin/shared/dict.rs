@@ -55,6 +55,15 @@ impl Entry {
         Entry { held, until }
     }
 
+    /// The value; `None` while a number is being replaced.
+    fn value(&self) -> Option<Value> {
+        match &self.held {
+            Held::Bool(is) => Some(Value::Bool(*is)),
+            Held::Text(text) => Some(Value::Text(text.clone())),
+            Held::Number(number) => number.get().map(Value::Number),
+        }
+    }
+
     fn is_over(&self, now: Tick) -> bool {
         self.until.is_some_and(|until| until <= now)
     }
@@ -105,17 +114,29 @@ impl Dict {
         let guard = self.map.guard();
         let mut round = 0;
         loop {
-            return match &self.find(key, now, &guard)?.held {
-                Held::Bool(is) => Some(Value::Bool(*is)),
-                Held::Text(text) => Some(Value::Text(text.clone())),
-                Held::Number(number) => match number.get() {
-                    Some(number) => Some(Value::Number(number)),
-                    None => {
-                        look_again(&mut round);
-                        continue;
-                    }
-                },
-            };
+            let value = self.find(key, now, &guard)?.value();
+            if value.is_some() {
+                return value;
+            }
+            look_again(&mut round);
+        }
+    }
+
+    /// An empty one with as much room.
+    pub(super) fn beside(&self) -> Dict {
+        Dict { map: HashMap::with_hasher(Hashing::default()), room: self.room.beside() }
+    }
+
+    /// Takes over what `live` has under `key`, over or not, whose room is counted already.
+    pub(super) fn bring(&self, key: &[u8], live: &Dict) {
+        let guard = live.map.guard();
+        let mut round = 0;
+        while let Some(entry) = live.map.get(key, &guard) {
+            if let Some(value) = entry.value() {
+                self.map.insert(key.into(), Entry::new(&value, entry.until), &self.map.guard());
+                return;
+            }
+            look_again(&mut round);
         }
     }
 

@@ -37,6 +37,20 @@ impl Distinct {
         }
     }
 
+    /// An empty one with the same options and as much room.
+    pub(super) fn beside(&self) -> Distinct {
+        Distinct { map: HashMap::with_hasher(Hashing::default()), room: self.room.beside(), step: self.step }
+    }
+
+    /// Takes over what `live` has under `key`, whose room is counted already.
+    pub(super) fn bring(&self, key: &[u8], live: &Distinct, now: Tick) {
+        let guard = live.map.guard();
+        let Some(seen) = live.map.get(key, &guard) else { return };
+        let Some(last) = seen.last.copy() else { return };
+        let seen = Seen { last, sketch: seen.sketch.copy(now.0 / self.step) };
+        self.map.insert(key.into(), Box::new(seen), &self.map.guard());
+    }
+
     /// Adds an item and counts; `None` if there is no room for the key.
     pub fn add(&self, key: &[u8], item: &[u8], now: Tick) -> Option<f64> {
         let (hash, step) = (Hashing::default().hash_one(item), now.0 / self.step);

@@ -6,6 +6,7 @@
 mod bucket;
 mod dict;
 mod distinct;
+mod overlay;
 mod room;
 mod sketch;
 #[cfg(test)]
@@ -16,6 +17,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
+use self::overlay::Overlay;
 use super::fault::{Code, Fault};
 use crate::clock::Now;
 
@@ -97,6 +99,8 @@ pub enum Body {
 pub struct Store {
     pub declared: Declared,
     pub body: Body,
+    /// What it lies over, where it is to be thrown away.
+    overlay: Option<Overlay>,
 }
 
 impl Store {
@@ -106,7 +110,7 @@ impl Store {
             Kind::Bucket { keys_max, rate, burst } => Body::Bucket(Bucket::new(rate, burst, keys_max)),
             Kind::Distinct { keys_max, window } => Body::Distinct(Distinct::new(window, keys_max)),
         };
-        Arc::new(Store { declared, body })
+        Arc::new(Store { declared, body, overlay: None })
     }
 
     /// Keys that it holds, about.
@@ -192,6 +196,13 @@ impl Stores {
         let store = Store::new(declared);
         stores.insert(key, store.clone());
         Ok(store)
+    }
+
+    /// Stores of the same kinds and names, each over the one here: they show what is here now and keep to
+    /// themselves what is done to them.
+    pub fn overlays(&self) -> Stores {
+        let over = |(key, store): (&(&'static str, String), &Arc<Store>)| (key.clone(), Store::over(store));
+        Stores(Mutex::new(self.lock().iter().map(over).collect()))
     }
 
     /// Every store, sorted by kind and name.

@@ -1,17 +1,23 @@
 //! How many keys there may be, counted by those that come and go.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicIsize, Ordering};
 
 /// Room for keys: taken before one is put into a map, given back when it leaves.
 #[derive(Debug)]
 pub struct Room {
-    taken: AtomicUsize,
-    max: usize,
+    /// Below zero for a moment where a key leaves that came after the count was [copied](Room::beside).
+    taken: AtomicIsize,
+    max: isize,
 }
 
 impl Room {
     pub fn new(max: usize) -> Room {
-        Room { taken: AtomicUsize::new(0), max }
+        Room { taken: AtomicIsize::new(0), max: isize::try_from(max).unwrap_or(isize::MAX) }
+    }
+
+    /// As much room as there is here now.
+    pub fn beside(&self) -> Room {
+        Room { taken: AtomicIsize::new(self.taken.load(Ordering::Relaxed)), max: self.max }
     }
 
     /// Takes the place of one key; false if there is none. Two that race for the last place may both be
@@ -30,6 +36,6 @@ impl Room {
 
     /// Keys that are there, about: some may be on their way.
     pub fn taken(&self) -> usize {
-        self.taken.load(Ordering::Relaxed)
+        usize::try_from(self.taken.load(Ordering::Relaxed)).unwrap_or(0)
     }
 }

@@ -84,6 +84,21 @@ impl Default for Sketch {
 }
 
 impl Sketch {
+    /// A sketch of its own in which the same items count.
+    pub fn copy(&self, step: u64) -> Sketch {
+        // Places first: an item that leaves them for want of room is in the registers by then.
+        let few = std::array::from_fn(|at| AtomicU64::new(self.few[at].load(Ordering::SeqCst)));
+        let copy = Sketch { few, ..Sketch::default() };
+        fence(Ordering::SeqCst);
+        if let Some(words) = self.many.get() {
+            let words = words.iter().map(|word| AtomicU64::new(word.load(Ordering::Acquire)));
+            copy.many.get_or_init(|| words.collect());
+            // Whoever was about to carry the places over does not know of the copy.
+            copy.grow(step);
+        }
+        copy
+    }
+
     /// Adds an item by its hash.
     pub fn add(&self, hash: u64, step: u64) {
         if self.has_many.load(Ordering::Acquire) == 0 {

@@ -308,3 +308,102 @@ fn stores_go_on_where_they_are_declared_alike() {
     assert_eq!(stores.declare(more).unwrap_err().code, Code::Limit);
     stores.declare(bucket).unwrap();
 }
+
+fn store(kind: Kind) -> Arc<Store> {
+    Store::new(Declared { name: "s".to_owned(), kind })
+}
+
+fn dict_of(store: &Store) -> &Dict {
+    match &store.body {
+        Body::Dict(dict) => dict,
+        _ => panic!("another kind"),
+    }
+}
+
+#[test]
+fn an_overlay_shows_what_is_in_a_dict_and_keeps_changes_to_itself() {
+    let (live, now) = (store(Kind::Dict { keys_max: 4, ttl: None }), tick(0.0));
+    let dict = dict_of(&live);
+    dict.set(b"n", &number(1.0), Some(now.after(9.0))).unwrap();
+    dict.set(b"t", &text("x"), None).unwrap();
+    dict.set(b"ended", &number(1.0), Some(now)).unwrap();
+    let over = Store::over(&live);
+    let own = dict_of(&over);
+    for key in [&b"n"[..], b"t", b"ended", b"none"] {
+        over.bring(key, now);
+        assert_eq!(own.get(key, now), dict.get(key, now), "{key:?}");
+    }
+    assert_eq!((own.end_of(b"n", now), own.keys()), (Some(Some(now.after(9.0))), 3));
+    // From now on what is done here stays here, and so it is there.
+    assert_eq!((incr(own, "n", 5.0, now), incr(dict, "n", 1.0, now)), (Ok(6.0), Ok(2.0)));
+    own.delete(b"t");
+    over.bring(b"t", now);
+    over.bring(b"n", now);
+    assert_eq!((own.get(b"t", now), own.get(b"n", now)), (None, Some(number(6.0))));
+    assert_eq!((dict.get(b"t", now), dict.get(b"n", now)), (Some(text("x")), Some(number(2.0))));
+    // There is as much room as there, and what has ended makes way.
+    assert_eq!(own.add(b"ended", &number(2.0), None, now), Ok(true));
+    own.set(b"a", &number(1.0), None).unwrap();
+    own.set(b"b", &number(1.0), None).unwrap();
+    assert_eq!((own.set(b"c", &number(1.0), None), own.keys()), (Err(Not::Full), 4));
+    assert_eq!((dict.get(b"ended", now), dict.get(b"a", now), dict.keys()), (None, None, 3));
+    let over = Store::over(&live);
+    over.bring_all(now);
+    assert_eq!((dict_of(&over).scan(0, 10, now).0.len(), dict_of(&over).keys()), (2, 3));
+}
+
+#[test]
+fn keys_that_come_after_an_overlay_do_not_lead_its_count_astray() {
+    let (live, now) = (store(Kind::Dict { keys_max: 1, ttl: None }), tick(0.0));
+    let over = Store::over(&live);
+    let own = dict_of(&over);
+    dict_of(&live).set(b"late", &number(1.0), None).unwrap();
+    over.bring(b"late", now);
+    own.delete(b"late");
+    assert_eq!(own.keys(), 0);
+    own.set(b"a", &number(1.0), None).unwrap();
+    own.set(b"b", &number(1.0), None).unwrap();
+    assert_eq!(own.set(b"c", &number(1.0), None), Err(Not::Full));
+}
+
+#[test]
+fn an_overlay_takes_tokens_that_nobody_misses() {
+    let (live, now) = (store(Kind::Bucket { keys_max: 1, rate: 1.0, burst: 4.0 }), tick(0.0));
+    let over = Store::over(&live);
+    let (Body::Bucket(bucket), Body::Bucket(own)) = (&live.body, &over.body) else { panic!("another kind") };
+    assert_eq!(bucket.take(b"k", 3.0, now), Taken::Yes);
+    over.bring(b"k", now);
+    assert_eq!((own.peek(b"k", now), own.take(b"k", 1.0, now)), (1.0, Taken::Yes));
+    assert_eq!((own.take(b"k", 1.0, now), bucket.peek(b"k", now)), (Taken::No(1.0), 1.0));
+    // The room is that of the live one when the overlay came.
+    let over = Store::over(&live);
+    let Body::Bucket(own) = &over.body else { panic!("another kind") };
+    over.bring(b"other", now);
+    assert_eq!(own.take(b"other", 1.0, now), Taken::Unknown);
+}
+
+#[test]
+fn an_overlay_counts_items_on_from_what_there_is() {
+    let now = tick(0.0);
+    for items in [10u32, 64, 65, 3000] {
+        let live = store(Kind::Distinct { keys_max: 1, window: 30.0 });
+        let over = Store::over(&live);
+        let (Body::Distinct(seen), Body::Distinct(own)) = (&live.body, &over.body) else {
+            panic!("another kind")
+        };
+        for item in 0..items {
+            seen.add(b"k", &item.to_be_bytes(), now);
+        }
+        let before = seen.count(b"k", now);
+        over.bring(b"k", now);
+        assert_eq!(own.count(b"k", now), before);
+        for item in items..2 * items {
+            own.add(b"k", &item.to_be_bytes(), now);
+        }
+        let (count, expected) = (own.count(b"k", now), f64::from(2 * items));
+        assert!((count - expected).abs() <= if expected <= 64.0 { 0.0 } else { 0.04 * expected }, "{count}");
+        assert_eq!(seen.count(b"k", now), before);
+        // The window goes on as well.
+        assert_eq!(own.count(b"k", now.after(31.0)), 0.0);
+    }
+}

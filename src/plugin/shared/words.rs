@@ -135,6 +135,12 @@ impl Pace {
     pub fn is_gone(&self) -> bool {
         self.0.load(Ordering::Acquire) == GONE
     }
+
+    /// A word of its own that says the same; `None` if this one was given up.
+    pub fn copy(&self) -> Option<Pace> {
+        let full = self.0.load(Ordering::Acquire);
+        (full != GONE).then(|| Pace(AtomicU64::new(full)))
+    }
 }
 
 /// When something was last used, in steps of time; it can be given up once it was not used for long.
@@ -163,6 +169,12 @@ impl LastUse {
 
     pub fn is_gone(&self) -> bool {
         self.0.load(Ordering::Acquire) == GONE
+    }
+
+    /// A word of its own that says the same; `None` if this one was given up.
+    pub fn copy(&self) -> Option<LastUse> {
+        let last = self.0.load(Ordering::Acquire);
+        (last != GONE).then(|| LastUse(AtomicU64::new(last)))
     }
 }
 

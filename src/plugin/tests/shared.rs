@@ -161,6 +161,90 @@ fn all_workers_see_the_same_and_a_reload_keeps_it() {
     assert_eq!(next(), 1, "other options begin anew");
 }
 
+/// What the response of a plugin says, which refuses each push with it, to a push that is tried out.
+fn tried(rig: &Rig, job: &str) -> String {
+    let facts = RequestFacts { method: "PUT", ..RequestFacts::default() };
+    let key = GroupingKey::new(job, []);
+    let body = bytes::Bytes::from_static(b"a 1\n");
+    let validation = rig.gateway.validate(Mode::ReplaceGroup, &key, facts, &body, Now::read());
+    validation.result.unwrap_err().text
+}
+
+#[test]
+fn a_push_that_is_tried_out_sees_what_is_shared_and_leaves_it() {
+    let rig = Rig::new(&[(
+        "p.lua",
+        "local d = gate.shared { name = 'd' }
+         local same = gate.shared { name = 'd' }
+         local b = gate.bucket { name = 'b', rate = 0.001, burst = 4 }
+         local x = gate.distinct { name = 'x' }
+         local count = gate.counter { name = 'count_total', labels = { 'job' } }
+         local level = gate.gauge { name = 'level' }
+         local sizes = gate.histogram { name = 'sizes', buckets = { 1 } }
+         local calls = 0
+         return { api = 1, on_request = function(req)
+           calls = calls + 1
+           count:inc(1, req.job) level:set(calls) sizes:observe(1)
+           if not d:get('first') then d:set('first', req.job) end
+           d:incr('n')
+           if req.job == 'gone' then d:delete('first') end
+           local ok = b:take('k')
+           return gate.reject(400, table.concat({ calls, d:get('first') or 'nil', same:get('n'), tostring(ok),
+             math.floor(b:peek('k') + 0.5), x:add('k', req.job), d:len() }, ' '))
+         end,
+         on_result = function() d:incr('results') end }",
+    )]);
+    let said = |text: String| text.split_once(": ").unwrap().1.trim().to_owned();
+    let real = |job: &str| said(rig.push_to(&GroupingKey::new(job, []), "a 1\n").unwrap_err().text);
+    let shown = || {
+        let shown = figures(&rig.plugins);
+        let mut all: Vec<_> =
+            shown.counted.iter().map(|(name, values)| format!("{name} {values:?}")).collect();
+        all.sort();
+        format!("{all:#?} {:#?}", shown.declared)
+    };
+    assert_eq!(said(tried(&rig, "try")), "1 try 1 true 3 1 2", "nothing is there yet");
+    assert_eq!(real("one"), "1 one 1 true 3 1 2");
+    assert_eq!(real("two"), "2 one 2 true 2 2 3");
+    let before = shown();
+    // Each sees what pushes left, none what was tried out before it.
+    for _ in 0..2 {
+        assert_eq!(said(tried(&rig, "try")), "1 one 3 true 1 3 3");
+        assert_eq!(said(tried(&rig, "gone")), "1 nil 3 true 1 3 2");
+    }
+    assert_eq!(shown(), before);
+    assert!(before.contains("count_total") && before.contains("level"), "{before}");
+    assert_eq!(real("three"), "3 one 3 true 1 3 3");
+    assert_eq!(said(tried(&rig, "try")), "1 one 4 true 0 4 3");
+    // After a reload as well.
+    rig.folder.write("other.lua", "return { api = 1 }");
+    rig.plugins.reload().unwrap();
+    assert_eq!(said(tried(&rig, "try")), "1 one 4 true 0 4 3");
+}
+
+#[test]
+fn in_shadow_a_plugin_has_the_state_that_it_would_have() {
+    let source = "local d = gate.shared { name = 'd' }
+         local b = gate.bucket { name = 'b', rate = 0.001, burst = 2 }
+         return { api = 1, on_push = function(push)
+           d:incr('pushes')
+           push:set_label('pushes', d:get('pushes'))
+           if not b:take('k') then return gate.reject(429, 'after ' .. d:get('pushes')) end
+         end }";
+    let config = "plugins:\n- { name: p, mode: shadow }\n";
+    let rig = Rig::new(&[("p.lua", source), ("plugins.yml", config)]);
+    for _ in 0..3 {
+        rig.push("a 1\n").unwrap();
+    }
+    assert_eq!(rig.stored(), ["a{instance=\"\",job=\"j\"} 1"]);
+    // Its limit is that of pushes that it saw; once enforced, it goes on from there.
+    let told = format!("{:?}", rig.plugins.overview());
+    assert!(told.contains("429 policy: after 3"), "{told}");
+    rig.folder.write("plugins.yml", "plugins:\n- { name: p }\n");
+    rig.plugins.reload().unwrap();
+    assert!(rig.push("a 1\n").unwrap_err().text.contains("after 4"));
+}
+
 #[test]
 fn tables_and_networks_are_looked_up_in() {
     let source = "local teams = gate.lookup('data/teams.csv')

@@ -159,13 +159,14 @@ fn count_full(state: &State) {
 }
 
 /// Checks place and key, and takes the price of a call.
-fn begin(state: &State, what: &str, key: &LuaString) -> Result<mlua::BorrowedBytes, Fault> {
+fn begin(state: &State, store: &Store, what: &str, key: &LuaString) -> Result<mlua::BorrowedBytes, Fault> {
     state.in_hook(what)?;
     let key = key.as_bytes();
     if key.len() > KEY_BYTES_MAX {
         return Err(Fault::new(Code::Value, format!("a key has {KEY_BYTES_MAX} bytes at most")));
     }
     charge(1 + key.len() / 64)?;
+    store.bring(&key, state.stage.tick.get());
     Ok(key)
 }
 
@@ -252,22 +253,22 @@ impl DictHandle {
 impl UserData for DictHandle {
     fn add_methods<M: UserDataMethods<Self>>(methods: &mut M) {
         methods.add_method("get", |lua, this, key: LuaString| {
-            let key = begin(&this.state, "reading shared state", &key)?;
+            let key = begin(&this.state, &this.store, "reading shared state", &key)?;
             shown(lua, this.dict()?.get(&key, this.now()))
         });
         methods.add_method("set", |_, this, (key, value, ttl): (LuaString, Value, Option<f64>)| {
-            let key = begin(&this.state, "changing shared state", &key)?;
+            let key = begin(&this.state, &this.store, "changing shared state", &key)?;
             let done = this.dict()?.set(&key, &some_held(&value)?, this.until(ttl)?);
             Ok(this.or_word(done.map(|()| true)))
         });
         methods.add_method("add", |_, this, (key, value, ttl): (LuaString, Value, Option<f64>)| {
-            let key = begin(&this.state, "changing shared state", &key)?;
+            let key = begin(&this.state, &this.store, "changing shared state", &key)?;
             let done = this.dict()?.add(&key, &some_held(&value)?, this.until(ttl)?, this.now());
             Ok(this.or_word(done))
         });
         type Incr = (LuaString, Option<f64>, Option<f64>, Option<f64>);
         methods.add_method("incr", |_, this, (key, by, init, ttl): Incr| {
-            let key = begin(&this.state, "changing shared state", &key)?;
+            let key = begin(&this.state, &this.store, "changing shared state", &key)?;
             let (by, until) = (by.unwrap_or(1.0), this.until(ttl)?);
             let init = init.unwrap_or(0.0) + by;
             Ok(this.or_word(this.dict()?.change(&key, |number| number + by, init, until, this.now())))
@@ -275,7 +276,7 @@ impl UserData for DictHandle {
         type Extreme = fn(f64, f64) -> f64;
         for (name, pick) in [("max", f64::max as Extreme), ("min", f64::min as Extreme)] {
             methods.add_method(name, move |_, this, (key, number): (LuaString, f64)| {
-                let key = begin(&this.state, "changing shared state", &key)?;
+                let key = begin(&this.state, &this.store, "changing shared state", &key)?;
                 let until = this.until(None)?;
                 Ok(this.or_word(this.dict()?.change(
                     &key,
@@ -287,22 +288,22 @@ impl UserData for DictHandle {
             });
         }
         methods.add_method("cas", |_, this, (key, old, new): (LuaString, Value, Value)| {
-            let key = begin(&this.state, "changing shared state", &key)?;
+            let key = begin(&this.state, &this.store, "changing shared state", &key)?;
             let (old, new) = (held(&old)?, held(&new)?);
             let until = this.until(None)?;
             Ok(this.or_word(this.dict()?.swap(&key, old.as_ref(), new.as_ref(), until, this.now())))
         });
         methods.add_method("delete", |_, this, key: LuaString| {
-            this.dict()?.delete(&begin(&this.state, "changing shared state", &key)?);
+            this.dict()?.delete(&begin(&this.state, &this.store, "changing shared state", &key)?);
             Ok(())
         });
         methods.add_method("ttl", |_, this, key: LuaString| {
-            let key = begin(&this.state, "reading shared state", &key)?;
+            let key = begin(&this.state, &this.store, "reading shared state", &key)?;
             let until = this.dict()?.end_of(&key, this.now()).flatten();
             Ok(until.map(|until| this.now().seconds_to(until)))
         });
         methods.add_method("expire", |_, this, (key, ttl): (LuaString, f64)| {
-            let key = begin(&this.state, "changing shared state", &key)?;
+            let key = begin(&this.state, &this.store, "changing shared state", &key)?;
             Ok(this.dict()?.expire(&key, this.until(Some(ttl))?, this.now()))
         });
         methods.add_method("len", |_, this, ()| {
@@ -318,6 +319,7 @@ impl UserData for DictHandle {
                 return raise(Code::Value, format!("scan takes a cursor and a number from 1 to {SCAN_MAX}"));
             }
             charge(1 + this.dict()?.keys() / 16)?;
+            this.store.bring_all(this.now());
             let (keys, next) = this.dict()?.scan(cursor as u64, most as usize, this.now());
             let keys = keys.iter().map(|key| lua.create_string(key)).collect::<mlua::Result<Vec<_>>>()?;
             Ok((lua.create_sequence_from(keys)?, next.map(|next| next as f64)))
@@ -343,7 +345,7 @@ impl BucketHandle {
 impl UserData for BucketHandle {
     fn add_methods<M: UserDataMethods<Self>>(methods: &mut M) {
         methods.add_method("take", |_, this, (key, tokens): (LuaString, Option<f64>)| {
-            let key = begin(&this.state, "taking from a bucket", &key)?;
+            let key = begin(&this.state, &this.store, "taking from a bucket", &key)?;
             let tokens = tokens.unwrap_or(1.0);
             if !(0.0..=TOKENS_MAX).contains(&tokens) {
                 return raise(Code::Value, "tokens are a number, not below 0");
@@ -358,7 +360,7 @@ impl UserData for BucketHandle {
             })
         });
         methods.add_method("peek", |_, this, key: LuaString| {
-            let key = begin(&this.state, "looking into a bucket", &key)?;
+            let key = begin(&this.state, &this.store, "looking into a bucket", &key)?;
             Ok(this.bucket()?.peek(&key, this.state.stage.tick.get()))
         });
         methods.add_meta_method(MetaMethod::ToString, |_, _, ()| Ok("gate.bucket"));
@@ -382,7 +384,7 @@ impl DistinctHandle {
 impl UserData for DistinctHandle {
     fn add_methods<M: UserDataMethods<Self>>(methods: &mut M) {
         methods.add_method("add", |_, this, (key, item): (LuaString, LuaString)| {
-            let key = begin(&this.state, "counting items", &key)?;
+            let key = begin(&this.state, &this.store, "counting items", &key)?;
             let item = item.as_bytes();
             charge(COUNT_STEPS + item.len() / 64)?;
             let count = this.distinct()?.add(&key, &item, this.state.stage.tick.get());
@@ -392,7 +394,7 @@ impl UserData for DistinctHandle {
             Ok((count.map(f64::round), count.is_none().then_some("full")))
         });
         methods.add_method("count", |_, this, key: LuaString| {
-            let key = begin(&this.state, "counting items", &key)?;
+            let key = begin(&this.state, &this.store, "counting items", &key)?;
             charge(COUNT_STEPS)?;
             Ok(this.distinct()?.count(&key, this.state.stage.tick.get()).round())
         });
