@@ -15,9 +15,9 @@ return {
   init = function(cfg)
     local rejected = gate.counter { name = "rejected_total", help = "Pushes rejected.", labels = { "limit" } }
     local bucket
-    if cfg.pushes_per_second > 0 then
-      local burst = math.max(2 * cfg.pushes_per_second, 1)
-      bucket = gate.bucket { name = "rate", rate = cfg.pushes_per_second, burst = burst }
+    local rate = cfg.pushes_per_second
+    if rate > 0 then
+      bucket = gate.bucket { name = "rate", rate = rate, burst = math.max(2 * rate, 1) }
     end
 
     local function reject(status, limit, text, wait)

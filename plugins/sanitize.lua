@@ -13,6 +13,7 @@ return {
   },
   init = function(cfg)
     local fixed = gate.counter { name = "fixed_total", help = "Things put right.", labels = { "what" } }
+    ---@type table<string, boolean>
     local plain = { counter = true, gauge = true, untyped = true }
 
     -- Cheap where nothing is wrong: names are looked at in the host, and made anew only where they must be.

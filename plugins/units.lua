@@ -17,7 +17,7 @@ return {
   },
   init = function(cfg)
     local moved = gate.counter { name = "families_total", help = "Families changed.", labels = { "reason" } }
-    local units = {}
+    local units = {} ---@type table<string, table>
     for word, to in pairs(UNITS) do units[word] = to end
     for _, word in ipairs(cfg.skip) do units[word] = nil end
 

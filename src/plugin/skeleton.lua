@@ -1,4 +1,5 @@
 -- NAME: say in one line what it is for.
+---@type gate.Plugin
 return {
   api = 1,
   name = "NAME",
@@ -8,6 +9,7 @@ return {
     label = { type = "label", default = "team", help = "grouping label that every push must have" },
   },
   init = function(cfg)
+    ---@type gate.Plugin
     return {
       on_request = function(req)
         if req.method ~= "DELETE" and not req.group[cfg.label] then

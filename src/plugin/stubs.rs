@@ -12,7 +12,7 @@ pub const SETTINGS: &str = r#"{
   "runtime.version": "Lua 5.1",
   "runtime.builtin": {
     "io": "disable", "os": "disable", "package": "disable", "debug": "disable", "coroutine": "disable",
-    "ffi": "disable", "jit": "disable", "jit.util": "disable", "jit.profile": "disable"
+    "ffi": "disable", "jit": "disable"
   },
   "runtime.nonstandardSymbol": ["+=", "-=", "*=", "/=", "continue"],
   "workspace.library": ["."],

@@ -7,7 +7,7 @@
 /// A table or handle that scripts see.
 pub struct Class {
     pub name: &'static str,
-    /// The class whose members it has besides.
+    /// The class whose members it has besides, or the type that it is.
     pub parent: Option<&'static str>,
     pub about: &'static str,
     pub members: &'static [Member],
@@ -279,13 +279,11 @@ pub const PUSH: Class = below(
     ],
 );
 
-pub const LABELS: Class = class(
+pub const LABELS: Class = below(
     "gate.GroupLabels",
-    "Grouping labels.",
-    &[
-        field("[string]", "string?", "A label's value."),
-        method("each", "", "fun(): string, string", "Iterates over names and values, sorted."),
-    ],
+    "{ [string]: string? }",
+    "Grouping labels: values by name.",
+    &[method("each", "", "fun(): string, string", "Iterates over names and values, sorted.")],
 );
 
 pub const FAMILY: Class = class(
@@ -454,8 +452,8 @@ pub const SHARED: Class = class(
         method("len", "", "number", "Keys, about."),
         method(
             "scan",
-            "cursor: number?, n: integer?",
-            "string[], number?",
+            "cursor: integer?, n: integer?",
+            "string[], integer?",
             "Keys, and the cursor to go on with.",
         ),
     ],
