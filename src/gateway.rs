@@ -21,7 +21,7 @@ use crate::lifetimes::Lifetimes;
 use crate::limits;
 use crate::merging::Merging;
 use crate::model::{Dialect, GroupingKey, Lifetime, NameRules, PushOptions, Reason, Refusal, RequestFacts};
-use crate::parse::{self, BodyFormat};
+use crate::parse;
 use crate::plugin::Plugins;
 use crate::render::renderer::Renderer;
 use crate::sink::durable::Durable;
@@ -280,12 +280,13 @@ impl Gateway {
         }
         self.check_durable().inspect_err(|refusal| self.telemetry.count_refusal(refusal.reason))?;
         let stamp = Stamp { at: now.wall, life: self.life(key, options.lifetime, None, now) };
-        let result = match parse::format_of(content_type) {
-            BodyFormat::Text if self.store.push_known(mode, key, body, stamp) => return Ok(()),
-            format => self.read(format, key, body, Some(stamp), &mut |families, body| {
-                self.store.push(mode, key, families, body.map(|body| &body[..]), stamp)
-            }),
-        };
+        let format = parse::format_of(content_type);
+        if format.known(body).is_some_and(|body| self.store.push_known(mode, key, body, stamp)) {
+            return Ok(());
+        }
+        let result = self.read(format, key, body, Some(stamp), &mut |families, body| {
+            self.store.push(mode, key, families, body.map(|body| &body[..]), stamp)
+        });
         self.after(result)
     }
 

@@ -104,7 +104,26 @@ impl<'b> Reader<'b> {
             return Ok(None);
         }
         let (number, wire_type) = self.tag()?;
-        let value = match wire_type {
+        Ok(Some((number, self.value(number, wire_type)?)))
+    }
+
+    /// The same, and how many bytes of the message are left where the value begins, its length included.
+    pub fn placed_field(&mut self) -> Result<Option<(u32, Value<'b>, usize)>, Fault> {
+        if self.rest.is_empty() {
+            return Ok(None);
+        }
+        let (number, wire_type) = self.tag()?;
+        let left = self.rest.len();
+        Ok(Some((number, self.value(number, wire_type)?, left)))
+    }
+
+    /// How many bytes are left.
+    pub fn left(&self) -> usize {
+        self.rest.len()
+    }
+
+    fn value(&mut self, number: u32, wire_type: u8) -> Result<Value<'b>, Fault> {
+        Ok(match wire_type {
             0 => Value::Varint(self.varint().map_err(|_| Fault::Malformed)?),
             1 => Value::Fixed64(u64::from_le_bytes(self.array()?)),
             2 => Value::Bytes(self.delimited().map_err(|_| Fault::Malformed)?),
@@ -114,8 +133,7 @@ impl<'b> Reader<'b> {
             }
             5 => Value::Fixed32(u32::from_le_bytes(self.array()?)),
             _ => return Err(Fault::Malformed),
-        };
-        Ok(Some((number, value)))
+        })
     }
 
     /// Bytes behind their varint length.
@@ -151,6 +169,13 @@ impl<'b> Reader<'b> {
     /// One little-endian double.
     pub fn double(&mut self) -> Result<f64, Fault> {
         Ok(f64::from_bits(u64::from_le_bytes(self.array()?)))
+    }
+
+    /// Passes over `prefix`; false if it is not what comes next.
+    pub fn skip(&mut self, prefix: &[u8]) -> bool {
+        let rest = self.rest.strip_prefix(prefix);
+        self.rest = rest.unwrap_or(self.rest);
+        rest.is_some()
     }
 
     fn array<const N: usize>(&mut self) -> Result<[u8; N], Fault> {

@@ -125,6 +125,7 @@ fn copy<'b>(families: &Families<'b>) -> Families<'b> {
         labels: families.labels.clone(),
         parts: families.parts.clone(),
         details: families.details.clone(),
+        syntax: families.syntax,
         samples: Vec::new(),
         timestamped: families.timestamped,
         timestamps: families.timestamps.clone(),

@@ -6,9 +6,9 @@ use bytes::Bytes;
 
 use crate::clock::Now;
 use crate::merging::Merging;
-use crate::model::template::Template;
+use crate::model::template::{Body, Template};
 use crate::model::{Families, Family, GroupingKey, MergeRule, MetricType, PushOptions, Reason, Refusal};
-use crate::parse::{self, BodyFormat};
+use crate::parse;
 use crate::plugin::Passed;
 use crate::store::group::GroupState;
 use crate::store::keys::Remember;
@@ -42,11 +42,8 @@ impl Gateway {
         let stamp = Stamp { at: now.wall, life: self.life(key, manner.options.lifetime, None, now) };
         let format = parse::format_of(content_type);
         let adds = manner.mode == Mode::ReplaceFamilies || self.settings.dialect.merges();
-        let known = if format == BodyFormat::Text && adds {
-            self.merge_known(manner.options, key, body, stamp)
-        } else {
-            None
-        };
+        let known = format.known(body).filter(|_| adds);
+        let known = known.and_then(|body| self.merge_known(manner.options, key, body, stamp));
         let merged = known.unwrap_or_else(|| {
             let mut merged = Merged::Stored;
             let read = self.read(format, key, body, Some(stamp), &mut |families, body| {
@@ -68,7 +65,7 @@ impl Gateway {
         &self,
         options: PushOptions,
         key: &GroupingKey,
-        body: &Bytes,
+        body: Body<'_>,
         stamp: Stamp,
     ) -> Option<Result<Merged, Refusal>> {
         let rule = |name: &str, kind: MetricType| self.rule(options, key, name, kind);

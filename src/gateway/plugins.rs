@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use crate::clock::{Now, UnixNanos};
 use crate::model::{Action, Families, GroupingKey, Lifetime, Reason, Refusal, RequestFacts};
-use crate::parse::{self, BodyFormat};
+use crate::parse;
 use crate::plugin::{self, Overview, Passed, Plugins, Problem, StoreFacts};
 use crate::store::jobs::Around;
 use crate::store::life::Stamp;
@@ -106,8 +106,8 @@ impl Gateway {
         self.check_durable().inspect_err(|refusal| self.telemetry.count_refusal(refusal.reason))?;
         let format = parse::format_of(facts.content_type.as_deref().map(str::as_bytes));
         let replayed = Cell::new(false);
-        if format == BodyFormat::Text
-            && !self.may_merge(&options)
+        let template_body = format.known(body).filter(|_| !self.may_merge(&options));
+        if let Some(body) = template_body
             && let Some(chain) = plugins.chain(key)
             && let stamp = (Stamp { at: now.wall, life: self.life(key, options.lifetime, None, now) })
             && self.store.push_known_from(chain, mode, key, body, stamp)
@@ -124,8 +124,7 @@ impl Gateway {
             body,
             now,
             parse: |key: &GroupingKey, is_loose: bool, load: plugin::Load<'_>| {
-                if format == BodyFormat::Text
-                    && !self.may_merge(&options)
+                if let Some(body) = template_body
                     && let Some((found, values)) = self.store.recognise(mode, key, body)
                     && let Some(template) = found.template()
                 {

@@ -131,8 +131,10 @@ impl Gateway {
                 return Err(error.into());
             }
         };
+        // What is forgiven is counted each time.
+        let whole = (!families.timestamped).then_some(body);
         self.forgive_timestamps(&mut families, stamp);
-        let result = take(&families, None);
+        let result = take(&families, whole);
         SPARE.set(Some(families.recycle()));
         result
     }
@@ -149,7 +151,9 @@ impl Gateway {
         load: plugin::Load<'_>,
     ) -> Result<(), Refusal> {
         let read = self.read(format, key, body, stamp, &mut |families, body| {
-            load(plugin::Read::Parsed { families, is_text: body.is_some(), loose: &[] });
+            // Messages that are kept as they came have no place in what plugins leave for the next push.
+            let is_whole = body.is_some() && families.details.is_empty();
+            load(plugin::Read::Parsed { families, is_whole, loose: &[] });
             Ok(())
         });
         match read {
@@ -178,7 +182,7 @@ impl Gateway {
             loose.body = relaxed.body;
         }
         let families = text::parse(&loose.body, NameRules::Utf8, Families::default())?;
-        take(plugin::Read::Parsed { families: &families, is_text: false, loose: &loose.lines(&families) });
+        take(plugin::Read::Parsed { families: &families, is_whole: false, loose: &loose.lines(&families) });
         Ok(())
     }
 

@@ -13,6 +13,8 @@
 
 use std::borrow::Cow;
 
+use super::template::Syntax;
+
 /// The type of a metric family, as the protobuf data model numbers it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[repr(u8)]
@@ -173,7 +175,7 @@ pub enum Field {
     Ignored,
 }
 
-/// Where in a text body the value of a sample stands. A template is cut from these.
+/// Where in a text body the value of a sample stands. A template of text is cut from these.
 #[derive(Clone, Copy, Debug)]
 pub struct SampleSpan {
     /// Byte offsets of the value's text; the next byte is the line feed.
@@ -192,6 +194,8 @@ pub struct Families<'b> {
     pub labels: Vec<Label<'b>>,
     pub parts: Vec<Part>,
     pub details: Vec<Detail<'b>>,
+    /// What the body is written in, where it is one that templates read; else it says nothing.
+    pub syntax: Syntax,
     /// In body order. Empty for bodies that are not text 0.0.4.
     pub samples: Vec<SampleSpan>,
     /// Whether any sample carried a timestamp; such a push is refused by the store.
@@ -217,6 +221,7 @@ impl<'b> Families<'b> {
             details: self.details.into_iter().map(|_| unreachable!("cleared above")).collect(),
             series: self.series,
             parts: self.parts,
+            syntax: Syntax::default(),
             samples: self.samples,
             timestamped: false,
             timestamps: self.timestamps,

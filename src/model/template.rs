@@ -1,40 +1,68 @@
-//! Recognises a text body that differs from an earlier one in nothing but its sample values.
+//! Recognises a body that differs from an earlier one in nothing but its values.
 //!
 //! A batch job pushes the same series again and again. The template of its last body holds the bytes
 //! between the values; a new body is compared with them piece by piece and only its values are read.
 //! Any difference, and any value that would change what the body means, ends the attempt and leaves
 //! the body to the parser, which then says what is wrong or takes it.
+//!
+//! # Invariants
+//!
+//! 1. What a template reads of a body is what the parser of that syntax would: the same values, the same
+//!    messages kept as they came, everything else as in the body that the template was cut from.
+//! 2. A template reads bodies of its own syntax only: bytes that are a text may announce themselves as
+//!    protobuf.
+
+mod protobuf;
+mod text;
 
 use std::any::Any;
 use std::fmt::Debug;
 use std::sync::Arc;
 
 use super::{Families, Field, MetricType, Number, SampleSpan, Series};
-use crate::format::float;
 
-/// How a value of the body is read and kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Reading {
-    /// As float64 bits.
-    Float,
-    /// As a whole number; anything else would turn the histogram's counts into floats.
-    WholeCount,
-    /// As a summary's count: cut to a whole number as the reference cuts it.
-    CutCount,
-    /// Checked and forgotten.
-    Ignored,
+/// What templates can be cut from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Syntax {
+    /// The text exposition format 0.0.4.
+    #[default]
+    Text,
+    /// Delimited `MetricFamily` messages.
+    Protobuf,
 }
 
-#[derive(Debug, PartialEq, Eq)]
-struct Piece {
-    /// Constant bytes before the value.
-    before: u32,
-    /// Where the value goes among the values of the push; [`NOWHERE`] if it is only checked.
-    value: u32,
-    reading: Reading,
+/// A whole body of a syntax that templates read.
+#[derive(Clone, Copy, Debug)]
+pub struct Body<'b> {
+    pub syntax: Syntax,
+    pub bytes: &'b [u8],
 }
 
-/// In [`Piece::value`]: the series is not stored.
+/// Bytes that nobody says more of are text, as in HTTP.
+impl<'b> From<&'b [u8]> for Body<'b> {
+    fn from(bytes: &'b [u8]) -> Body<'b> {
+        Body { syntax: Syntax::Text, bytes }
+    }
+}
+
+/// What a template reads of a body.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Known<'b> {
+    /// As the template was told to place them: whole counts as they are, everything else as float64 bits.
+    pub values: Box<[u64]>,
+    /// Value messages to be kept as they came, in body order, each behind the place of its series' first
+    /// value. See [`Detail`](super::Detail).
+    pub details: Vec<(u32, &'b [u8])>,
+}
+
+/// The places between the constant bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Pieces {
+    Text(Arc<[text::Piece]>),
+    Protobuf(Arc<[protobuf::Piece]>),
+}
+
+/// In a piece: the series is not stored.
 const NOWHERE: u32 = u32::MAX;
 
 /// What whoever stands between body and store keeps with a template.
@@ -48,7 +76,7 @@ pub trait Kept: Any + Send + Sync + Debug {
 pub struct Template {
     /// The body without its values.
     constant: Arc<[u8]>,
-    pieces: Arc<[Piece]>,
+    pieces: Pieces,
     value_count: usize,
     /// See [`Template::chain`].
     chain: u64,
@@ -71,6 +99,8 @@ impl Eq for Template {}
 /// What of a parsed body a template is cut from, for where the families are gone by then.
 #[derive(Debug, Default)]
 pub struct Outline {
+    syntax: Syntax,
+    /// Of text.
     samples: Vec<SampleSpan>,
     /// In the order of [`Families::series`].
     series: Vec<OutlineSeries>,
@@ -81,6 +111,20 @@ struct OutlineSeries {
     kind: MetricType,
     parts: u32,
     float_counts: bool,
+    /// Whether its value message is kept as it came.
+    is_detailed: bool,
+}
+
+impl OutlineSeries {
+    /// Where the value of `field` lies among those of the series: the parts, then value or sum, then count.
+    fn offset(self, field: Field) -> u32 {
+        match field {
+            Field::Part(at) => at,
+            Field::Value => self.parts,
+            Field::Count => self.parts + 1,
+            Field::Ignored => 0,
+        }
+    }
 }
 
 impl Outline {
@@ -90,9 +134,10 @@ impl Outline {
         self.series.clear();
     }
 
-    /// Takes the outline of `families`, which were parsed from text.
+    /// Takes the outline of `families`, which were parsed from a body of the syntax that they name.
     pub fn take(&mut self, families: &Families<'_>) {
         self.clear();
+        self.syntax = families.syntax;
         self.samples.extend_from_slice(&families.samples);
         let series = |kind, series: &Series| {
             let parts = families.parts_of(series);
@@ -100,15 +145,21 @@ impl Outline {
             OutlineSeries {
                 kind,
                 parts: parts.len() as u32,
-                float_counts: is_float(series.count) || parts.iter().any(|part| is_float(part.value)),
+                float_counts: kind.has_buckets()
+                    && (is_float(series.count) || parts.iter().any(|part| is_float(part.value))),
+                is_detailed: false,
             }
         };
-        let nothing = OutlineSeries { kind: MetricType::Untyped, parts: 0, float_counts: false };
+        let nothing =
+            OutlineSeries { kind: MetricType::Untyped, parts: 0, float_counts: false, is_detailed: false };
         self.series.resize(families.series.len(), nothing);
         for family in &families.families {
             for at in family.series.range() {
                 self.series[at] = series(family.kind, &families.series[at]);
             }
+        }
+        for detail in &families.details {
+            self.series[detail.series as usize].is_detailed = true;
         }
     }
 
@@ -129,26 +180,21 @@ impl Outline {
         chain: u64,
         first_value: impl Fn(u32) -> Option<u32>,
     ) -> Option<Template> {
-        if self.samples.is_empty() && !self.series.is_empty() {
+        // Whether such a count is one at all depends on its value.
+        if self.series.iter().any(|series| series.float_counts) {
             return None;
         }
-        let mut constant = Vec::with_capacity(body.len());
-        let mut pieces = Vec::with_capacity(self.samples.len());
-        let mut read = 0;
-        for sample in &self.samples {
-            let before = &body[read..sample.start as usize];
-            constant.extend_from_slice(before);
-            read = sample.end as usize;
-            let series = self.series[sample.series as usize];
-            let first = first_value(sample.series);
-            // A series that is not stored must still be one that the parser takes.
-            let (value, reading) = place(series, sample.field, first.unwrap_or(0))?;
-            let value = if first.is_some() { value } else { NOWHERE };
-            pieces.push(Piece { before: before.len() as u32, value, reading });
-        }
-        constant.extend_from_slice(&body[read..]);
-        let (constant, pieces) = (constant.into(), pieces.into());
-        Some(Template { constant, pieces, value_count, chain, kept: None })
+        let (constant, pieces) = match self.syntax {
+            Syntax::Text => {
+                let (constant, pieces) = text::cut(body, &self.samples, &self.series, first_value)?;
+                (constant, Pieces::Text(pieces.into()))
+            }
+            Syntax::Protobuf => {
+                let (constant, pieces) = protobuf::cut(body, &self.series, first_value)?;
+                (constant, Pieces::Protobuf(pieces.into()))
+            }
+        };
+        Some(Template { constant: constant.into(), pieces, value_count, chain, kept: None })
     }
 }
 
@@ -188,135 +234,27 @@ impl Template {
     /// Memory that it takes.
     pub fn size_bytes(&self) -> usize {
         let kept = self.kept.as_ref().map_or(0, |kept| kept.size_bytes());
-        size_of::<Template>() + self.constant.len() + size_of_val(&*self.pieces) + kept
+        let pieces = match &self.pieces {
+            Pieces::Text(pieces) => size_of_val(&**pieces),
+            Pieces::Protobuf(pieces) => size_of_val(&**pieces),
+        };
+        size_of::<Template>() + self.constant.len() + pieces + kept
     }
 
-    /// The values of `body` if it differs from the template's body in values alone.
-    pub fn read(&self, body: &[u8]) -> Option<Box<[u64]>> {
-        // Every value takes at least one byte; the longest float that a client prints takes about 25.
-        let least = self.constant.len() + self.pieces.len();
-        if body.len() < least {
-            return None;
-        }
-        let mut values = vec![0; self.value_count].into_boxed_slice();
-        let (mut constant, mut rest) = (&self.constant[..], body);
-        for piece in &*self.pieces {
-            let (before, constant_rest) = constant.split_at(piece.before as usize);
-            constant = constant_rest;
-            rest = rest.strip_prefix(before)?;
-            let end = rest.iter().position(|byte| *byte == b'\n')?;
-            let number = float::parse_float(&rest[..end])?;
-            rest = &rest[end..];
-            let bits = match piece.reading {
-                Reading::Float => number.to_bits(),
-                Reading::WholeCount => whole(number)?,
-                Reading::CutCount => cut_count(number)?,
-                Reading::Ignored => continue,
-            };
-            if let Some(value) = values.get_mut(piece.value as usize) {
-                *value = bits;
+    /// What `body` says if it differs from the template's body in values alone.
+    pub fn read<'b>(&self, body: impl Into<Body<'b>>) -> Option<Known<'b>> {
+        let Body { syntax, bytes } = body.into();
+        match (syntax, &self.pieces) {
+            (Syntax::Text, Pieces::Text(pieces)) => {
+                text::read(&self.constant, pieces, self.value_count, bytes)
             }
+            (Syntax::Protobuf, Pieces::Protobuf(pieces)) => {
+                protobuf::read(&self.constant, pieces, self.value_count, bytes)
+            }
+            _ => None,
         }
-        (rest == constant).then_some(values)
     }
-}
-
-/// Where a sample's value goes, and how it is read; `None` if its meaning depends on other values.
-fn place(series: OutlineSeries, field: Field, first: u32) -> Option<(u32, Reading)> {
-    let sum = first + series.parts;
-    let histogram = series.kind.has_buckets();
-    if histogram && series.float_counts {
-        return None;
-    }
-    Some(match field {
-        Field::Ignored => (0, Reading::Ignored),
-        Field::Value => (sum, Reading::Float),
-        Field::Part(at) if histogram => (first + at, Reading::WholeCount),
-        Field::Part(at) => (first + at, Reading::Float),
-        Field::Count if histogram => (sum + 1, Reading::WholeCount),
-        Field::Count => (sum + 1, Reading::CutCount),
-    })
-}
-
-/// The whole number that `number` is, if it is one that fits.
-fn whole(number: f64) -> Option<u64> {
-    // 2^64, the first float64 that is too large.
-    let fits = (0.0..18_446_744_073_709_551_616.0).contains(&number);
-    (fits && number.fract() == 0.0).then_some(number as u64)
-}
-
-/// A summary's count as the reference (on amd64) makes it of a float: the fraction is cut, and what fits
-/// no 64-bit number becomes 2^63. A negative one is the parser's to refuse.
-fn cut_count(number: f64) -> Option<u64> {
-    if number < 0.0 {
-        return None;
-    }
-    // 2^64, the first float64 that is too large.
-    let fits = (0.0..18_446_744_073_709_551_616.0).contains(&number);
-    Some(if fits { number as u64 } else { 1 << 63 })
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::model::NameRules;
-    use crate::parse::text;
-
-    const BODY: &str = "# TYPE h histogram\nh_bucket{le=\"1\"} 2\nh_bucket{le=\"+Inf\"} 3\nh_sum 4.5\n\
-                        h_count 3\n# TYPE s summary\ns{quantile=\"0.5\"} 7\ns{quantile=\"NaN\"} 8\ns_count 2\ng 1\n";
-
-    fn template() -> Template {
-        let families = text::parse(BODY.as_bytes(), NameRules::Legacy, Families::default()).unwrap();
-        // The histogram's four values, the summary's three, the gauge's one.
-        let firsts = [0, 4, 7];
-        Template::cut(BODY.as_bytes(), &families, 8, |series| Some(firsts[series as usize])).unwrap()
-    }
-
-    #[test]
-    fn a_body_of_the_same_shape_gives_its_values() {
-        let other = BODY.replace("4.5", "-1e3").replace("g 1", "g NaN").replace("count 2", "count 2.7");
-        let values = template().read(other.as_bytes()).unwrap();
-        let float = |x: f64| x.to_bits();
-        assert_eq!(values[..7], [2, 3, float(-1e3), 3, float(7.0), float(0.0), 2]);
-        assert!(f64::from_bits(values[7]).is_nan());
-    }
-
-    #[test]
-    fn any_other_difference_is_left_to_the_parser() {
-        let others = [
-            BODY.replace("g 1", "g 1 2"),
-            BODY.replace("g 1", "g x"),
-            BODY.replace("g 1", "gg 1"),
-            BODY.replace("h_count 3", "h_count 3.5"),
-            BODY.replace("} 2\n", "} -2\n"),
-            format!("{BODY}\n"),
-            BODY[..BODY.len() - 1].to_string(),
-            BODY.replace("le=\"1\"", "le=\"2\""),
-            String::new(),
-        ];
-        for other in others {
-            assert!(template().read(other.as_bytes()).is_none(), "{other}");
-        }
-    }
-
-    #[test]
-    fn series_that_are_not_stored_are_checked_and_forgotten() {
-        let families = text::parse(BODY.as_bytes(), NameRules::Legacy, Families::default()).unwrap();
-        // Only the gauge is stored.
-        let first = |series| (series == 2).then_some(0);
-        let template = Template::cut(BODY.as_bytes(), &families, 1, first).unwrap();
-        assert_eq!(template.read(BODY.as_bytes()).as_deref(), Some(&[1f64.to_bits()][..]));
-        let other = BODY.replace("4.5", "5.5").replace("g 1", "g 2");
-        assert_eq!(template.read(other.as_bytes()).as_deref(), Some(&[2f64.to_bits()][..]));
-        assert!(template.read(BODY.replace("h_count 3", "h_count -3").as_bytes()).is_none());
-    }
-
-    #[test]
-    fn summary_counts_are_cut_as_the_reference_cuts_them() {
-        assert_eq!(cut_count(2.7), Some(2));
-        assert_eq!(cut_count(-1.0), None);
-        assert_eq!(cut_count(f64::NAN), Some(1 << 63));
-        assert_eq!(cut_count(f64::INFINITY), Some(1 << 63));
-        assert_eq!(cut_count(1e300), Some(1 << 63));
-    }
-}
+mod tests;

@@ -1,6 +1,8 @@
 //! From a Content-Type to the format of the body, with the strictness of the reference's header parser
 //! (Go's `mime.ParseMediaType`): a header that it does not take says nothing, and the body is text.
 
+use crate::model::template::{Body, Syntax};
+
 /// What a push body is written in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BodyFormat {
@@ -20,6 +22,16 @@ impl BodyFormat {
             BodyFormat::OpenMetrics => "openmetrics",
             BodyFormat::Protobuf => "protobuf",
         }
+    }
+
+    /// A body of this format for templates, if there are any of it.
+    pub fn known(self, bytes: &[u8]) -> Option<Body<'_>> {
+        let syntax = match self {
+            BodyFormat::Text => Syntax::Text,
+            BodyFormat::OpenMetrics => return None,
+            BodyFormat::Protobuf => Syntax::Protobuf,
+        };
+        Some(Body { syntax, bytes })
     }
 }
 

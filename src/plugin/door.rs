@@ -47,8 +47,8 @@ pub enum Read<'r, 'b> {
     /// It was parsed.
     Parsed {
         families: &'r Families<'b>,
-        /// Whether it is nothing but their text.
-        is_text: bool,
+        /// Whether a template of the body says all of it.
+        is_whole: bool,
         /// Where each series stood, if it was read loosely.
         loose: &'r [LooseLine],
     },

@@ -22,9 +22,9 @@ use super::life::Stamp;
 use super::published::{Next, Sealed};
 use super::shape::Shape;
 use super::usage::{self, Growth};
-use super::{Mode, Store};
+use super::{Mode, Store, recognised};
 use crate::clock::UnixNanos;
-use crate::model::template::Template;
+use crate::model::template::{Body, Template};
 use crate::model::{Families, GroupingKey, Limit, PushLimits, Reason, Refusal};
 
 /// What every refusal by the store begins with, as in the reference.
@@ -117,46 +117,42 @@ pub(super) enum Short {
 }
 
 impl Store {
-    /// Takes a text body that differs from the group's last one in values alone, without parsing it;
-    /// false if it does not.
-    pub fn push_known(&self, mode: Mode, key: &GroupingKey, body: &[u8], now: impl Into<Stamp>) -> bool {
+    /// Takes a body that differs from the group's last one in values alone, without parsing it; false if
+    /// it does not.
+    pub fn push_known<'b>(
+        &self,
+        mode: Mode,
+        key: &GroupingKey,
+        body: impl Into<Body<'b>>,
+        now: impl Into<Stamp>,
+    ) -> bool {
         self.push_known_from(0, mode, key, body, now)
     }
 
     /// The same for a body that has gone the way `chain`, as the group's last one must have; see
     /// [`Template::chain`].
-    pub fn push_known_from(
+    pub fn push_known_from<'b>(
         &self,
         chain: u64,
         mode: Mode,
         key: &GroupingKey,
-        body: &[u8],
+        body: impl Into<Body<'b>>,
         now: impl Into<Stamp>,
     ) -> bool {
-        let now = now.into();
+        let (body, now) = (body.into(), now.into());
         let Some(group) = self.get(key) else { return false };
         let block = group.state.read(|state, _| {
             if mode == Mode::ReplaceGroup && state.blocks.len() != 1 {
                 return None;
             }
-            state.blocks.iter().filter(|held| held.is_whole()).find_map(|held| {
-                let template =
-                    held.block.template.as_ref().filter(|template| template.chain() == Some(chain))?;
-                let values = template.read(body)?;
-                Some(Arc::new(Block {
-                    mould: held.block.mould.clone(),
-                    values,
-                    details: Details::default(),
-                    pushed_at: now.at,
-                }))
-            })
+            recognised::block(state, chain, body, now.at).map(Arc::new)
         });
         block.is_some_and(|block| {
             matches!(self.publish_same_shape(&group, mode, &block, now), Ok(Short::Done))
         })
     }
 
-    /// Applies a push. `body` is the text it was parsed from, if it was text.
+    /// Applies a push. `body` is what it was parsed from, if the families say all of it.
     ///
     /// # Errors
     ///
@@ -279,8 +275,8 @@ impl Store {
         }
     }
 
-    /// What a push of `families` to `key` would store. `body` is the text it was parsed from, if it was
-    /// text.
+    /// What a push of `families` to `key` would store. `body` is what it was parsed from, if the families
+    /// say all of it.
     ///
     /// # Errors
     ///

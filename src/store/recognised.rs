@@ -1,16 +1,17 @@
-//! Bodies of text that their group knows, though what is stored hangs on more than the body.
+//! Bodies that their group knows.
 //!
-//! Whoever stands between body and store (plugins that see values) keeps with a template what it needs to
+//! Where what is stored hangs on the body alone, its template says all of it. Where it hangs on more: whoever stands between body and store (plugins that see values) keeps with a template what it needs to
 //! go on from the body's values alone. If it then comes to the same end as before, the shape it came to is
 //! known as well, and only values are stored.
 
 use std::sync::Arc;
 
 use super::apply::Short;
-use super::group::{Block, Details, Group, Mould};
+use super::group::{Block, Details, Group, GroupState, Mould};
 use super::life::Stamp;
 use super::{Mode, Store};
-use crate::model::template::Template;
+use crate::clock::UnixNanos;
+use crate::model::template::{Body, Known, Template};
 use crate::model::{GroupingKey, Refusal};
 
 /// A body that differs from an earlier one of its group in values alone.
@@ -26,10 +27,30 @@ impl Recognised {
     }
 }
 
+/// What a push of `body` that has gone the way `chain` stores, if it differs from one that the group holds in
+/// values alone.
+pub(super) fn block(state: &GroupState, chain: u64, body: Body<'_>, at: UnixNanos) -> Option<Block> {
+    state.blocks.iter().filter(|held| held.is_whole()).find_map(|held| {
+        let template = held.block.template.as_ref().filter(|template| template.chain() == Some(chain))?;
+        let Known { values, details } = template.read(body)?;
+        Some(Block {
+            mould: held.block.mould.clone(),
+            values,
+            details: Details::from_sorted(&details)?,
+            pushed_at: at,
+        })
+    })
+}
+
 impl Store {
-    /// Recognises a text body by a template that something is kept with; gives its values in the order of
+    /// Recognises a body by a template that something is kept with; gives its values in the order of
     /// the template.
-    pub fn recognise(&self, mode: Mode, key: &GroupingKey, body: &[u8]) -> Option<(Recognised, Box<[u64]>)> {
+    pub fn recognise(
+        &self,
+        mode: Mode,
+        key: &GroupingKey,
+        body: Body<'_>,
+    ) -> Option<(Recognised, Box<[u64]>)> {
         let group = self.get(key)?;
         let (mould, values) = group.state.read(|state, _| {
             if mode == Mode::ReplaceGroup && state.blocks.len() != 1 {
@@ -37,7 +58,7 @@ impl Store {
             }
             state.blocks.iter().filter(|held| held.is_whole()).find_map(|held| {
                 let template = held.block.template.as_ref().filter(|template| template.kept().is_some())?;
-                let values = template.read(body)?;
+                let values = template.read(body)?.values;
                 Some((held.block.mould.clone(), values))
             })
         })?;

@@ -84,7 +84,7 @@ fn bodies_cannot_bring_push_times_of_their_own() {
     assert!(store.push_known(
         Mode::ReplaceGroup,
         &key("a"),
-        b"push_time_seconds 7\nm 2\npush_failure_time_seconds 6\n",
+        &b"push_time_seconds 7\nm 2\npush_failure_time_seconds 6\n"[..],
         UnixNanos(9)
     ));
     assert_eq!(f64::from_bits(state(&store, "a").blocks[0].block.values[0]), 2.0);

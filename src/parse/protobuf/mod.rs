@@ -21,6 +21,7 @@ pub use error::{ParseError, WrongMetric};
 use self::error::echo;
 use self::value::Message;
 use crate::format::quote::labels_text;
+use crate::model::template::Syntax;
 use crate::model::{Detail, Families, Family, Label, MetricType, NameRules, PushLimits, Rules, Series, Span};
 use crate::wire::{Reader, schema};
 
@@ -39,7 +40,8 @@ pub fn parse<'b>(
     into: Families<'static>,
 ) -> Result<Families<'b>, ParseError> {
     let Rules { names, limits } = rules.into();
-    let mut parser = Parser { families: into.recycle(), names, limits, seen: HashSet::new() };
+    let into = Families { syntax: Syntax::Protobuf, ..into.recycle() };
+    let mut parser = Parser { families: into, names, limits, seen: HashSet::new() };
     let mut reader = Reader::new(body);
     while !reader.is_empty() {
         parser.family(reader.delimited()?)?;

@@ -320,3 +320,44 @@ pub fn families() -> impl Strategy<Value = Vec<MetricFamily>> {
         kinds.into_iter().map(|kind| family(format!("family_{kind}"), kind)).collect::<Vec<_>>()
     })
 }
+
+/// The same families with other values, counts and created times, which `seed` decides.
+pub fn revalued(families: &[MetricFamily], seed: u64) -> Vec<MetricFamily> {
+    let mut state = seed;
+    // Of every length, and every float64 among them.
+    let mut number = move || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        state.rotate_left(23) >> (state % 64)
+    };
+    let mut families = families.to_vec();
+    for metric in families.iter_mut().flat_map(|family| &mut family.metric) {
+        let (mut doubles, mut counts, mut created) = (Vec::new(), Vec::new(), None);
+        if let Some(plain) = metric.gauge.as_mut().or(metric.untyped.as_mut()) {
+            doubles.push(&mut plain.value);
+        }
+        if let Some(counter) = &mut metric.counter {
+            doubles.push(&mut counter.value);
+            created = counter.created_timestamp.as_mut();
+        }
+        if let Some(summary) = &mut metric.summary {
+            counts.push(&mut summary.sample_count);
+            doubles.push(&mut summary.sample_sum);
+            doubles.extend(summary.quantile.iter_mut().map(|quantile| &mut quantile.value));
+            created = summary.created_timestamp.as_mut();
+        }
+        if let Some(histogram) = &mut metric.histogram {
+            counts.push(&mut histogram.sample_count);
+            counts.extend(histogram.bucket.iter_mut().map(|bucket| &mut bucket.cumulative_count));
+            doubles.push(&mut histogram.sample_sum);
+            created = histogram.created_timestamp.as_mut();
+        }
+        doubles.into_iter().flatten().for_each(|value| *value = f64::from_bits(number()));
+        counts.into_iter().flatten().for_each(|count| *count = number());
+        if let Some(created) = created {
+            // Zeros are left out, as nothing is.
+            created.seconds = if created.seconds == 0 { 0 } else { number().max(1) as i64 };
+            created.nanos = if created.nanos == 0 { 0 } else { number().max(1) as i32 | 1 };
+        }
+    }
+    families
+}

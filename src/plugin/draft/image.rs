@@ -126,7 +126,7 @@ impl Draft {
     }
 
     /// The template of a body with an image of the push beside it. `first_value` says for a series of
-    /// [`families_into`](Draft::families_into) where its values begin. `None` for what is not text, too
+    /// [`families_into`](Draft::families_into) where its values begin. `None` for what has no template, is too
     /// long, or means more than its values tell.
     pub fn keep(
         &self,

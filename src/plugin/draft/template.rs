@@ -9,7 +9,7 @@ use crate::model::{Families, MetricType};
 
 impl Draft {
     /// Remembers what a template of the body is cut from. To be called after [`load`](Draft::load), for
-    /// bodies of text alone.
+    /// bodies of which a template says all.
     pub fn outline(&mut self, families: &Families<'_>) {
         self.outline.take(families);
         self.sample_of.clear();

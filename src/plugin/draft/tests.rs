@@ -319,7 +319,7 @@ fn known(key: &GroupingKey, body: &str, left: impl Fn(&mut Draft)) -> (Draft, Op
     // One value for each counter and gauge, four for the histogram, three for the summary.
     let firsts = [0, 1, 2, 6, 9];
     let template = draft.keep(BODY.as_bytes(), 10, &|series| Some(firsts[series as usize])).unwrap();
-    let values = template.read(body.as_bytes()).unwrap();
+    let values = template.read(body.as_bytes()).unwrap().values;
     draft.clear(NameRules::Legacy, key);
     draft.load_known(&template, &values, body.len());
     left(&mut draft);

@@ -18,9 +18,9 @@ pub(super) enum Memory {
 /// Loads a body that was read. `pure`: the push meets nothing that sees values.
 pub(super) fn load(draft: &mut Draft, body: &[u8], read: &Read<'_, '_>, pure: bool) {
     match read {
-        Read::Parsed { families, is_text, loose } => {
+        Read::Parsed { families, is_whole, loose } => {
             draft.load(&Received { families, body, loose });
-            if *is_text {
+            if *is_whole {
                 draft.outline(families);
                 if !pure {
                     draft.note_received();

@@ -18,13 +18,13 @@ use std::sync::Arc;
 
 use super::apply::{Attempt, Change, Room, Stop};
 use super::consistency::Conflict;
-use super::group::{Block, Details, Group, GroupState, Layout};
+use super::group::{Block, Group, GroupState, Layout};
 use super::keys::{Keys, Known, Remember};
 use super::life::Stamp;
 use super::published::{Next, Sealed};
 use super::shape::Shape;
-use super::{Mode, Store, apply, build};
-use crate::model::template::Template;
+use super::{Mode, Store, apply, build, recognised};
+use crate::model::template::{Body, Template};
 use crate::model::{Families, GroupingKey, MergeRule, MetricType, PushLimits, Reason, Refusal};
 use pushed::Pushed;
 
@@ -55,29 +55,17 @@ enum Short {
 }
 
 impl Store {
-    /// Merges a text body that differs from the group's last one in values alone, without parsing it; `None` if
+    /// Merges a body that differs from the group's last one in values alone, without parsing it; `None` if
     /// it does not. See [`push_known_from`](Store::push_known_from) for `chain`.
     pub fn merge_known(
         &self,
         chain: u64,
         key: &GroupingKey,
-        body: &[u8],
+        body: Body<'_>,
         manner: Manner<'_>,
     ) -> Option<Result<Merged, Refusal>> {
         let group = self.get(key)?;
-        let block = group.state.read(|state, _| {
-            state.blocks.iter().filter(|held| held.is_whole()).find_map(|held| {
-                let template =
-                    held.block.template.as_ref().filter(|template| template.chain() == Some(chain))?;
-                let values = template.read(body)?;
-                Some(Block {
-                    mould: held.block.mould.clone(),
-                    values,
-                    details: Details::default(),
-                    pushed_at: manner.stamp.at,
-                })
-            })
-        })?;
+        let block = group.state.read(|state, _| recognised::block(state, chain, body, manner.stamp.at))?;
         let pushed = match Pushed::new(&block, manner.rule) {
             Ok(pushed) => pushed,
             Err(refusal) => return Some(Err(refusal)),
