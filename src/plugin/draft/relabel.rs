@@ -4,6 +4,8 @@
 //! into its lines only where the rules can tell them apart; if what comes back still fits together it
 //! stays one, else its lines go on as untyped samples.
 
+use bumpalo::Bump;
+
 use super::edit::Fresh;
 use super::{Draft, DraftFamily, Edit, Label};
 use crate::format::float;
@@ -90,9 +92,10 @@ impl Draft {
     pub fn relabel_group(&mut self, rules: &Ruleset) -> Edit<bool> {
         let owned = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
         let after: Vec<(String, String)> = {
+            let made = Bump::new();
             let mut set = LabelSet::default();
-            self.group().for_each(|(name, value)| set.push(name, value));
-            if !rules.run(&mut set) {
+            self.group().for_each(|(name, value)| set.push(0, name, value));
+            if !rules.run(&mut set, &made) {
                 return Ok(false);
             }
             if !set.is_changed() {
@@ -142,15 +145,22 @@ impl Draft {
         fresh.clear();
         let mut name = self.family(family).name;
         let outcome = {
+            let made = Bump::new();
             let mut set = LabelSet::default();
-            let outcome = self.run_rules(sample, self.text(name), None, rules, &mut set)?;
+            let outcome = self.run_rules(sample, self.text(name), None, rules, &mut set, &made)?;
             if let Outcome::Changed { .. } = outcome {
-                for (label, value) in set.iter() {
-                    if label == METRIC_NAME {
-                        name = self.place(fresh, value);
-                    } else if self.group_label(label).is_none() {
-                        let label = Label { name: self.place(fresh, label), value: self.place(fresh, value) };
-                        fresh.labels.push(label);
+                let own = self.own(sample);
+                for entry in set.entries() {
+                    match entry.origin {
+                        Some(number) if number < self.first_own() => {}
+                        Some(number) => fresh.labels.push(own[(number - self.first_own()) as usize]),
+                        None if entry.name == METRIC_NAME => name = self.place(fresh, entry.value),
+                        None if self.group_label(entry.name).is_some() => {}
+                        None => {
+                            let name = self.place(fresh, entry.name);
+                            let label = Label { name, value: self.place(fresh, entry.value) };
+                            fresh.labels.push(label);
+                        }
                     }
                 }
             }
@@ -175,6 +185,11 @@ impl Draft {
         }
     }
 
+    /// The number of the first own label in a [`LabelSet`]: before them come the name and the grouping labels.
+    fn first_own(&self) -> u32 {
+        self.group.len() as u32 + 1
+    }
+
     /// Fills `set` with the labels of a line and runs the rules over it.
     fn run_rules<'t>(
         &'t self,
@@ -183,13 +198,26 @@ impl Draft {
         extra: Option<(&'t str, &'t str)>,
         rules: &'t Ruleset,
         set: &mut LabelSet<'t>,
+        made: &'t Bump,
     ) -> Edit<Outcome> {
-        set.push(METRIC_NAME, name);
-        self.group()
-            .chain(self.own_labels(sample))
-            .chain(extra)
-            .for_each(|(name, value)| set.push(name, value));
-        if !rules.run(set) {
+        set.push(0, METRIC_NAME, name);
+        let mut groups = 0;
+        for (number, (name, value)) in (1..).zip(self.group()) {
+            groups += usize::from(!value.is_empty());
+            set.push(number, name, value);
+        }
+        // An empty grouping label is none to rules, yet it hides an own label.
+        let hides = groups < self.group.len();
+        for (number, label) in (self.first_own()..).zip(self.own(sample)) {
+            let name = self.text(label.name);
+            if !hides || self.group_label(name).is_none() {
+                set.push(number, name, self.text(label.value));
+            }
+        }
+        if let Some((name, value)) = extra {
+            set.push(u32::MAX, name, value);
+        }
+        if !rules.run(set, made) {
             return Ok(Outcome::Dropped);
         }
         if !set.is_changed() {
@@ -198,7 +226,14 @@ impl Draft {
         if set.get(METRIC_NAME).is_empty() {
             return Err(Fault::new(Code::Name, "a rule took the metric name away"));
         }
-        let resets = self.group().filter(|(name, value)| set.get(name) != *value).count();
+        let is_group =
+            |origin: Option<u32>| origin.is_some_and(|number| number > 0 && number < self.first_own());
+        let kept = set.entries().iter().filter(|entry| is_group(entry.origin)).count();
+        let resets = if !hides && kept == groups {
+            0
+        } else {
+            self.group().filter(|(name, value)| set.get(name) != *value).count()
+        };
         Ok(Outcome::Changed { resets })
     }
 
@@ -222,8 +257,9 @@ impl Draft {
         for (line, name, bound) in self.lines(sample, kind) {
             let after = {
                 let extra = bound.as_deref().map(|bound| (told_by, bound));
+                let made = Bump::new();
                 let mut set = LabelSet::default();
-                match self.run_rules(sample, &name, extra, rules, &mut set)? {
+                match self.run_rules(sample, &name, extra, rules, &mut set, &made)? {
                     Outcome::Dropped => {
                         gone += 1;
                         continue;

@@ -6,104 +6,109 @@
 //! 2. Labels that the series came with stand first, sorted by name once [`sort`](LabelSet::sort) was
 //!    called; labels set later follow in the order of setting. A label set anew moves to the end. This
 //!    is the order in which `labelmap` sees them.
-//! 3. Text that came with the series, or stands in a rule, is borrowed: only what a rule puts together is
-//!    owned.
-
-use std::borrow::Cow;
 
 use smallvec::SmallVec;
 
 /// The name under which the metric name is one of the labels.
 pub const METRIC_NAME: &str = "__name__";
 
-#[derive(Clone, Debug)]
-struct Entry<'t> {
-    name: Cow<'t, str>,
-    value: Cow<'t, str>,
-    original: bool,
+#[derive(Clone, Copy, Debug)]
+pub struct Entry<'t> {
+    pub name: &'t str,
+    pub value: &'t str,
+    /// The number that it came with; none once a rule has set it.
+    pub origin: Option<u32>,
 }
 
 #[derive(Clone, Debug, Default)]
 pub struct LabelSet<'t> {
     entries: SmallVec<[Entry<'t>; 16]>,
+    /// The [`bit`] of each name that is there or was: most names that are not are found out by theirs.
+    bits: u64,
     changed: bool,
 }
 
+/// One of 64, by length, first and last byte.
+fn bit(name: &str) -> u64 {
+    let (first, last) = match name.as_bytes() {
+        [] => (0, 0),
+        [only] => (*only, *only),
+        [first, .., last] => (*first, *last),
+    };
+    1 << ((name.len() * 5 + usize::from(first) * 3 + usize::from(last)) % 64)
+}
+
 impl<'t> LabelSet<'t> {
-    /// Adds a label that the series came with. Of equal names the first one counts.
-    pub fn push(&mut self, name: &'t str, value: &'t str) {
-        if !value.is_empty() && self.position(name).is_none() {
-            let (name, value) = (Cow::Borrowed(name), Cow::Borrowed(value));
-            self.entries.push(Entry { name, value, original: true });
+    /// Adds a label that the series came with, under a number of the caller's. Of equal names the first one
+    /// counts.
+    pub fn push(&mut self, number: u32, name: &'t str, value: &'t str) {
+        if value.is_empty() || self.position(name).is_some() {
+            return;
         }
+        self.bits |= bit(name);
+        self.entries.push(Entry { name, value, origin: Some(number) });
     }
 
     /// Brings the labels that the series came with into their order.
     pub fn sort(&mut self) {
-        self.entries.sort_by(|a, b| a.name.cmp(&b.name));
+        self.entries.sort_by_key(|entry| entry.name);
     }
 
+    #[inline]
     fn position(&self, name: &str) -> Option<usize> {
+        if self.bits & bit(name) == 0 {
+            return None;
+        }
         self.entries.iter().position(|entry| entry.name == name)
     }
 
     /// The value of `name`; empty if there is none.
-    pub fn get(&self, name: &str) -> &str {
-        self.position(name).map_or("", |at| &self.entries[at].value)
-    }
-
-    /// The same, to be kept while the labels change.
-    pub fn value(&self, name: &str) -> Cow<'t, str> {
-        self.position(name).map_or(Cow::Borrowed(""), |at| self.entries[at].value.clone())
+    pub fn get(&self, name: &str) -> &'t str {
+        self.position(name).map_or("", |at| self.entries[at].value)
     }
 
     /// Sets a label, or deletes it if the value is empty.
-    pub fn set(&mut self, name: Cow<'t, str>, value: Cow<'t, str>) {
-        let found = self.position(&name);
+    pub fn set(&mut self, name: &'t str, value: &'t str) {
+        let found = self.position(name);
         if value.is_empty() {
-            return self.remove_at(found);
+            if let Some(at) = found {
+                self.entries.remove(at);
+                self.changed = true;
+            }
+            return;
         }
         match found {
-            Some(at) if self.entries[at].value == value && !self.entries[at].original => {}
-            Some(at) if !self.entries[at].original => {
+            Some(at) if self.entries[at].origin.is_none() => {
+                self.changed |= self.entries[at].value != value;
                 self.entries[at].value = value;
-                self.changed = true;
             }
             Some(at) => {
-                let mut entry = self.entries.remove(at);
+                let entry = self.entries.remove(at);
                 self.changed |= entry.value != value;
-                entry.original = false;
-                entry.value = value;
-                self.entries.push(entry);
+                self.entries.push(Entry { value, origin: None, ..entry });
             }
             None => {
-                self.entries.push(Entry { name, value, original: false });
+                self.bits |= bit(name);
+                self.entries.push(Entry { name, value, origin: None });
                 self.changed = true;
             }
-        }
-    }
-
-    fn remove_at(&mut self, at: Option<usize>) {
-        if let Some(at) = at {
-            self.entries.remove(at);
-            self.changed = true;
         }
     }
 
     pub fn retain(&mut self, keep: impl Fn(&str) -> bool) {
         let before = self.entries.len();
-        self.entries.retain(|entry| keep(&entry.name));
+        self.entries.retain(|entry| keep(entry.name));
         self.changed |= self.entries.len() != before;
     }
 
-    /// Name and value of each label.
-    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.entries.iter().map(|entry| (&*entry.name, &*entry.value))
+    /// The labels as they are.
+    pub fn entries(&self) -> &[Entry<'t>] {
+        &self.entries
     }
 
-    /// The same, to be kept while the labels change.
-    pub fn texts(&self) -> impl Iterator<Item = (&Cow<'t, str>, &Cow<'t, str>)> {
-        self.entries.iter().map(|entry| (&entry.name, &entry.value))
+    /// Name and value of each label.
+    pub fn iter(&self) -> impl Iterator<Item = (&'t str, &'t str)> {
+        self.entries.iter().map(|entry| (entry.name, entry.value))
     }
 
     /// Whether a rule changed any name or value; an order alone is no change.

@@ -3,6 +3,8 @@
 //! The model knows nothing of the code beside it. It matches patterns by trying every way in order of
 //! preference, keeps labels in a list, and spells each action out as Prometheus' documentation does.
 
+use bumpalo::Bump;
+
 use super::*;
 use crate::model::NameRules;
 use crate::plugin::digest;
@@ -371,10 +373,11 @@ fn hold_to_model(labels: &Labels, list: &[ModelRule]) -> bool {
     let written = || Value::List(list.iter().map(ModelRule::written).collect());
     let ruleset = Ruleset::new(&written(), NameRules::Legacy)
         .unwrap_or_else(|error| panic!("{:?}: {error}", written()));
+    let made = Bump::new();
     let mut set = LabelSet::default();
-    labels.iter().for_each(|(name, value)| set.push(name, value));
+    labels.iter().for_each(|(name, value)| set.push(0, name, value));
     let owned = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
-    let kept = ruleset.run(&mut set);
+    let kept = ruleset.run(&mut set, &made);
     let got = kept.then(|| sorted(set.iter().map(owned).collect()));
     let mut added = Vec::new();
     let mut expected = Some(labels.clone());

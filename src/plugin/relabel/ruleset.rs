@@ -2,11 +2,12 @@
 
 use std::borrow::Cow;
 
+use bumpalo::Bump;
+
 use super::labels::LabelSet;
 use super::rule::{Action, Rule};
 use crate::model::NameRules;
 use crate::plugin::digest;
-use crate::plugin::expand::Template;
 use crate::plugin::value::Value;
 
 /// Most rules in one list.
@@ -54,98 +55,86 @@ impl Ruleset {
         self.blind
     }
 
-    /// Runs all rules; false if the series is dropped.
-    pub fn run<'t>(&'t self, labels: &mut LabelSet<'t>) -> bool {
+    /// Runs all rules; false if the series is dropped. What they put together is written to `made`.
+    pub fn run<'t>(&'t self, labels: &mut LabelSet<'t>, made: &'t Bump) -> bool {
         if self.ordered {
             labels.sort();
         }
-        self.rules.iter().all(|rule| rule.run(labels))
+        self.rules.iter().all(|rule| rule.run(labels, made))
     }
 }
 
 impl Rule {
-    fn run<'t>(&'t self, labels: &mut LabelSet<'t>) -> bool {
+    fn run<'t>(&'t self, labels: &mut LabelSet<'t>, made: &'t Bump) -> bool {
         match self.action {
-            Action::Keep => return self.matcher.is_match(&self.input(labels)),
-            Action::Drop => return !self.matcher.is_match(&self.input(labels)),
-            Action::KeepEqual => return self.input(labels) == labels.get(&self.target_label),
-            Action::DropEqual => return self.input(labels) != labels.get(&self.target_label),
-            Action::Replace => self.replace(labels),
+            Action::Keep => return self.matcher.is_match(self.input(labels, made)),
+            Action::Drop => return !self.matcher.is_match(self.input(labels, made)),
+            Action::KeepEqual => return self.input(labels, made) == labels.get(&self.target_label),
+            Action::DropEqual => return self.input(labels, made) != labels.get(&self.target_label),
+            Action::Replace => self.replace(labels, made),
             Action::HashMod => {
-                let shard = digest::md5_mod(self.input(labels).as_bytes(), self.modulus);
-                self.set_target(labels, shard.to_string());
+                let shard = digest::md5_mod(self.input(labels, made).as_bytes(), self.modulus);
+                labels.set(&self.target_label, made.alloc_str(&shard.to_string()));
             }
-            Action::LabelMap => self.label_map(labels),
+            Action::LabelMap => self.label_map(labels, made),
             Action::LabelDrop => labels.retain(|name| !self.matcher.is_match(name)),
             Action::LabelKeep => labels.retain(|name| self.matcher.is_match(name)),
             Action::Lowercase => {
-                let value = self.input(labels).chars().map(lower).collect();
-                self.set_target(labels, value);
+                let value: String = self.input(labels, made).chars().map(lower).collect();
+                labels.set(&self.target_label, made.alloc_str(&value));
             }
             Action::Uppercase => {
-                let value = self.input(labels).chars().map(upper).collect();
-                self.set_target(labels, value);
+                let value: String = self.input(labels, made).chars().map(upper).collect();
+                labels.set(&self.target_label, made.alloc_str(&value));
             }
         }
         true
     }
 
-    fn set_target<'t>(&'t self, labels: &mut LabelSet<'t>, value: String) {
-        labels.set(Cow::Borrowed(&self.target_label), Cow::Owned(value));
-    }
-
     /// The values of the source labels, joined.
-    fn input<'t>(&'t self, labels: &LabelSet<'t>) -> Cow<'t, str> {
+    fn input<'t>(&self, labels: &LabelSet<'t>, made: &'t Bump) -> &'t str {
         match &self.source_labels[..] {
-            [] => Cow::Borrowed(""),
-            [name] => labels.value(name),
+            [] => "",
+            [name] => labels.get(name),
             [first, rest @ ..] => {
                 let mut joined = labels.get(first).to_owned();
                 for name in rest {
                     joined.push_str(&self.separator);
                     joined.push_str(labels.get(name));
                 }
-                Cow::Owned(joined)
+                made.alloc_str(&joined)
             }
         }
     }
 
-    /// What [`Matcher::expand`](crate::plugin::matcher::Matcher::expand) makes of `text`, which may end here.
-    fn expand<'t, const N: usize>(
-        &'t self,
-        text: &Cow<'t, str>,
-        templates: [&'t Template; N],
-    ) -> Option<[Cow<'t, str>; N]> {
-        match text {
-            Cow::Borrowed(text) => self.matcher.expand(text, templates),
-            Cow::Owned(text) => {
-                let expanded = self.matcher.expand(text, templates)?;
-                Some(expanded.map(|text| Cow::Owned(text.into_owned())))
-            }
-        }
-    }
-
-    fn replace<'t>(&'t self, labels: &mut LabelSet<'t>) {
-        let input = self.input(labels);
-        let Some([target, value]) = self.expand(&input, [&self.target, &self.replacement]) else {
+    fn replace<'t>(&'t self, labels: &mut LabelSet<'t>, made: &'t Bump) {
+        let input = self.input(labels, made);
+        let Some([target, value]) = self.matcher.expand(input, [&self.target, &self.replacement]) else {
             return;
         };
         if !self.names.is_label_name(&target) {
             return;
         }
-        labels.set(target, value);
+        labels.set(lasting(target, made), lasting(value, made));
     }
 
-    fn label_map<'t>(&'t self, labels: &mut LabelSet<'t>) {
-        let mut wanted: Vec<(Cow<'t, str>, Cow<'t, str>)> = Vec::new();
-        for (name, value) in labels.texts() {
-            if let Some([target]) = self.expand(name, [&self.replacement]) {
-                wanted.push((target, value.clone()));
+    fn label_map<'t>(&'t self, labels: &mut LabelSet<'t>, made: &'t Bump) {
+        let mut wanted: Vec<(&'t str, &'t str)> = Vec::new();
+        for (name, value) in labels.iter() {
+            if let Some([target]) = self.matcher.expand(name, [&self.replacement]) {
+                wanted.push((lasting(target, made), value));
             }
         }
         for (name, value) in wanted {
             labels.set(name, value);
         }
+    }
+}
+
+fn lasting<'t>(text: Cow<'t, str>, made: &'t Bump) -> &'t str {
+    match text {
+        Cow::Borrowed(text) => text,
+        Cow::Owned(text) => made.alloc_str(&text),
     }
 }
 

@@ -1,5 +1,7 @@
 //! What each action does and what validation refuses, as Prometheus 3 behaves.
 
+use bumpalo::Bump;
+
 use super::*;
 use crate::model::NameRules;
 use crate::plugin::value::Value;
@@ -24,12 +26,13 @@ fn rules(text: &str, names: NameRules) -> Result<Ruleset, String> {
 
 fn run(labels: &str, list: &str) -> String {
     let ruleset = rules(list, NameRules::Legacy).unwrap();
+    let made = Bump::new();
     let mut set = LabelSet::default();
     for pair in labels.split_whitespace() {
         let (name, value) = pair.split_once('=').unwrap();
-        set.push(name, value);
+        set.push(0, name, value);
     }
-    if !ruleset.run(&mut set) {
+    if !ruleset.run(&mut set, &made) {
         return "dropped".into();
     }
     let mut out: Vec<_> = set.iter().map(|(name, value)| format!("{name}={value}")).collect();
