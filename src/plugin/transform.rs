@@ -135,7 +135,7 @@ pub fn transform(vm: &Vm, spec: &Spec, stage: &Stage, cache: &mut SeriesCache) -
         vm.begin_walk(members, families, hook.selector.clone());
         return visit(vm, stage, hook);
     }
-    let mut walk = Walk { vm, stage, cache, writer: LookWriter::default() };
+    let mut walk = Walk { vm, stage, cache, writer: LookWriter::new() };
     let mut at = 0;
     while at < members.len() {
         let family = stage.draft.borrow().sample(members[at]).family;
@@ -222,7 +222,7 @@ impl Walk<'_> {
         }
         self.stage.draft.borrow().write_look(&mut self.writer, sample);
         if let Some(known) = self.cache.get(self.writer.look()) {
-            self.stage.draft.borrow_mut().become_again(&mut self.writer, sample, &known)?;
+            self.stage.draft.borrow_mut().become_again(sample, &known)?;
             self.cache.hits += 1;
             return Ok(None);
         }

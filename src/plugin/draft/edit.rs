@@ -49,12 +49,18 @@ impl Draft {
 
     /// Writes text on behalf of a plugin, within its allowance.
     fn write_for_plugin(&mut self, text: &str) -> Edit<Text> {
-        self.account(text.len())?;
+        self.check_room_for_text(text.len())?;
+        Ok(self.write(text))
+    }
+
+    /// Takes text that is to be written off a plugin's allowance.
+    fn check_room_for_text(&mut self, bytes: usize) -> Edit<()> {
+        self.account(bytes)?;
         // Positions are 32 bits; the body is far below, and plugins append bounded amounts.
-        if self.arena.len() + text.len() > u32::MAX as usize {
+        if self.arena.len() + bytes > u32::MAX as usize {
             return fault(Code::Limit, "the push holds too much text");
         }
-        Ok(self.write(text))
+        Ok(())
     }
 
     /// Takes bytes off a plugin's allowance.
@@ -102,7 +108,7 @@ impl Draft {
     /// The name is not valid or a grouping label's, or a limit is reached.
     pub fn set_label(&mut self, sample: u32, name: &str, value: &str) -> Edit<bool> {
         self.check_label(name, value)?;
-        if self.group_label(name).is_some() {
+        if self.is_grouped(name) {
             return fault(Code::Value, format!("{name} is a grouping label; change it in on_request"));
         }
         if value.is_empty() {
@@ -125,7 +131,8 @@ impl Draft {
         if span.len() + self.group.len() >= SERIES_LABELS_MAX {
             return fault(Code::Limit, format!("a series holds at most {SERIES_LABELS_MAX} labels"));
         }
-        let label = Label { name: self.write_for_plugin(name)?, value: self.write_for_plugin(value)? };
+        self.check_room_for_text(name.len() + value.len())?;
+        let label = Label { name: self.write(name), value: self.write(value) };
         self.append_label(sample, label);
         Ok(true)
     }
@@ -167,17 +174,21 @@ impl Draft {
     /// As [`set_label`](Draft::set_label).
     pub fn rename_label(&mut self, sample: u32, from: &str, to: &str) -> Edit<bool> {
         self.check_label(to, "")?;
-        if self.group_label(from).is_some() || self.group_label(to).is_some() {
+        if self.is_grouped(from) || self.is_grouped(to) {
             return fault(Code::Value, "grouping labels are changed in on_request");
         }
-        if self.own_label(sample, from).is_none() {
+        let has = |name: &str| self.own(sample).iter().any(|label| self.is(label.name, name.as_bytes()));
+        if !has(from) {
             return Ok(false);
         }
         if from == to {
             return Ok(true);
         }
+        let overwrites = has(to);
         let new = self.write_for_plugin(to)?;
-        self.remove_label(sample, to);
+        if overwrites {
+            self.remove_label(sample, to);
+        }
         let span = self.samples[sample as usize].labels;
         for at in span.range() {
             if self.is(self.labels[at].name, from.as_bytes()) {

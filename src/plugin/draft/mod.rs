@@ -25,6 +25,7 @@ use std::sync::Arc;
 use crate::model::template::{Outline, Template};
 use crate::model::{LooseLine, MetricType, NameRules, Number, Part, Span};
 
+use edit::Fresh;
 use image::{Image, Scene};
 
 pub use changes::{Changes, Mark};
@@ -119,6 +120,7 @@ pub struct Draft {
     known: Option<(Template, Arc<Image>)>,
     /// Bytes of the body.
     pub body_bytes: usize,
+    fresh: Fresh,
     /// Bytes that edits appended since the current plugin began, and samples it added.
     written: usize,
     added: usize,
@@ -156,6 +158,7 @@ impl Draft {
             received_bytes: 0,
             known: None,
             body_bytes: 0,
+            fresh: Fresh::default(),
             written: 0,
             added: 0,
             dropped: 0,
@@ -244,6 +247,10 @@ impl Draft {
 
     pub fn group(&self) -> impl ExactSizeIterator<Item = (&str, &str)> + Clone {
         self.group.iter().map(|label| (self.text(label.name), self.text(label.value)))
+    }
+
+    fn is_grouped(&self, name: &str) -> bool {
+        self.group.iter().any(|label| self.is(label.name, name.as_bytes()))
     }
 
     pub fn group_label(&self, name: &str) -> Option<&str> {

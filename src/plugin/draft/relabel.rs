@@ -60,7 +60,7 @@ impl Draft {
     /// type, or a limit is reached.
     pub fn relabel(&mut self, rules: &Ruleset, only: Option<&Selector>) -> Edit<RelabelCounts> {
         let mut counts = RelabelCounts::default();
-        let mut fresh = Fresh::default();
+        let mut fresh = std::mem::take(&mut self.fresh);
         for sample in 0..self.samples.len() as u32 {
             if self.samples[sample as usize].dropped
                 || only.is_some_and(|only| !only.matches(&self.view(sample)))
@@ -81,6 +81,7 @@ impl Draft {
                 self.relabel_lines(sample, kind, rules, &mut counts)?;
             }
         }
+        self.fresh = fresh;
         Ok(counts)
     }
 
@@ -155,7 +156,7 @@ impl Draft {
                         Some(number) if number < self.first_own() => {}
                         Some(number) => fresh.labels.push(own[(number - self.first_own()) as usize]),
                         None if entry.name == METRIC_NAME => name = self.place(fresh, entry.value),
-                        None if self.group_label(entry.name).is_some() => {}
+                        None if self.is_grouped(entry.name) => {}
                         None => {
                             let name = self.place(fresh, entry.name);
                             let label = Label { name, value: self.place(fresh, entry.value) };
@@ -210,7 +211,7 @@ impl Draft {
         let hides = groups < self.group.len();
         for (number, label) in (self.first_own()..).zip(self.own(sample)) {
             let name = self.text(label.name);
-            if !hides || self.group_label(name).is_none() {
+            if !hides || !self.is_grouped(name) {
                 set.push(number, name, self.text(label.value));
             }
         }
@@ -239,7 +240,7 @@ impl Draft {
 
     /// What the rules left of a line, without grouping labels.
     fn relabelled(&self, set: &LabelSet<'_>, resets: usize) -> Relabelled {
-        let own = |(name, _): &(&str, &str)| *name != METRIC_NAME && self.group_label(name).is_none();
+        let own = |(name, _): &(&str, &str)| *name != METRIC_NAME && !self.is_grouped(name);
         let labels = set.iter().filter(own).map(|(name, value)| (name.to_owned(), value.to_owned()));
         Relabelled { name: set.get(METRIC_NAME).to_owned(), labels: labels.collect(), resets }
     }

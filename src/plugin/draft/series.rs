@@ -9,7 +9,7 @@ impl Draft {
         self.own(sample)
             .iter()
             .map(|label| (self.text(label.name), self.text(label.value)))
-            .filter(|(name, _)| self.group_label(name).is_none())
+            .filter(|(name, _)| !self.is_grouped(name))
     }
 
     /// All labels of a sample, grouping labels included, in no promised order.

@@ -394,5 +394,10 @@ unsafe fn bytes<'l>(lua: *mut ffi::lua_State, index: c_int) -> Option<&'l [u8]> 
 /// As [`bytes`].
 unsafe fn text<'l>(lua: *mut ffi::lua_State, index: c_int) -> Option<&'l str> {
     // SAFETY: as the caller promises.
-    std::str::from_utf8(unsafe { bytes(lua, index) }?).ok()
+    let bytes = unsafe { bytes(lua, index) }?;
+    if bytes.is_ascii() {
+        // SAFETY: ASCII is UTF-8. Names and values are short, and nearly all are: this is found out faster.
+        return Some(unsafe { std::str::from_utf8_unchecked(bytes) });
+    }
+    std::str::from_utf8(bytes).ok()
 }
