@@ -309,6 +309,22 @@ fn grouping_labels_are_seen_but_not_changed_by_rules() {
     assert_eq!(draft.relabel(&rules(&[nameless]), None).unwrap_err().code, Code::Name);
 }
 
+#[test]
+fn an_empty_grouping_label_is_none_to_rules_and_hides_the_labels_own() {
+    const HIDDEN: &str = "a{env=\"x\",host=\"h\"} 1\n";
+    let key = GroupingKey::new("j", [("env", "")]);
+    let mut draft = Draft::new(NameRules::Legacy);
+    draft.clear(NameRules::Legacy, &key);
+    let families = text::parse(HIDDEN.as_bytes(), NameRules::Legacy, Families::default()).unwrap();
+    draft.load(&Received { families: &families, body: HIDDEN.as_bytes(), loose: &[] });
+    let copy: &[(&str, &str)] =
+        &[("source_labels", "env,host"), ("target_label", "was"), ("replacement", "$1")];
+    let set: &[(&str, &str)] = &[("target_label", "env"), ("replacement", "prod")];
+    let counts = draft.relabel(&rules(&[copy, set]), None).unwrap();
+    assert_eq!(counts.resets, 1);
+    assert_eq!(shown(&draft), ["a untyped {host=h,was=;h} 1 0 []"]);
+}
+
 /// The body of [`BODY`] with other values, from what was kept with a push of it that `left` changed.
 fn known(key: &GroupingKey, body: &str, left: impl Fn(&mut Draft)) -> (Draft, Option<Box<[u64]>>) {
     let families = text::parse(BODY.as_bytes(), NameRules::Legacy, Families::default()).unwrap();
