@@ -2,7 +2,10 @@
 //! (`floodway plugin stubs`), and what tests hold the functions as registered and `plugins/README.md` to.
 //!
 //! Types are those of LuaCATS annotations. A test fails if a name is registered and not here, or here and not
-//! registered.
+//! registered; `scripts/check-stubs` holds the types to all plugins of this repository. Nothing is registered
+//! *from* here: each function is a closure of a type of its own over the handle of its class, several classes are
+//! one handle, and some are tables that have none. Functions in the entries would make of one table that can be
+//! read from end to end a dozen of different types, and a second list for what they have in common.
 
 /// A table or handle that scripts see.
 pub struct Class {
