@@ -403,6 +403,7 @@ impl Gateway {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::Leniency;
     use crate::parse::protobuf::oracle::{self, Metric, MetricFamily, Plain};
 
     const DELIMITED: &[u8] =
@@ -440,6 +441,25 @@ mod tests {
         assert!(gateway.groups().is_empty());
         assert_eq!(push(&gateway, Some(DELIMITED), gauge()), Ok(()));
         assert_eq!(gateway.groups()[0].families()[0].name, "m");
+    }
+
+    #[test]
+    fn a_body_that_is_known_is_no_other_format_and_forgiven_each_time() {
+        let settings = Settings { lenient: true, ..Settings::default() };
+        let gateway = Gateway::new(settings, Arc::new(Telemetry::new(1))).unwrap();
+        let key = GroupingKey::new("j", []);
+        let push = |content_type, body: &[u8]| {
+            let body = Bytes::copy_from_slice(body);
+            gateway.push(Mode::ReplaceGroup, &key, content_type, &body, Now::read())
+        };
+        for _ in 0..2 {
+            push(None, b"m 1\n").unwrap();
+        }
+        assert_eq!(push(Some(DELIMITED), b"m 1\n").unwrap_err().reason, Reason::Malformed);
+        for forgiven in 1..4 {
+            self::push(&gateway, Some(DELIMITED), Metric { timestamp_ms: Some(7), ..gauge() }).unwrap();
+            assert_eq!(gateway.telemetry().leniencies(Leniency::Timestamp), forgiven);
+        }
     }
 
     #[test]

@@ -99,6 +99,7 @@ impl<'b> Reader<'b> {
 
     /// The next field's number and value; `None` at the end of the message. Whatever is wrong inside a
     /// message is [`Fault::Malformed`].
+    #[inline]
     pub fn field(&mut self) -> Result<Option<(u32, Value<'b>)>, Fault> {
         if self.rest.is_empty() {
             return Ok(None);
@@ -122,6 +123,7 @@ impl<'b> Reader<'b> {
         self.rest.len()
     }
 
+    #[inline]
     fn value(&mut self, number: u32, wire_type: u8) -> Result<Value<'b>, Fault> {
         Ok(match wire_type {
             0 => Value::Varint(self.varint().map_err(|_| Fault::Malformed)?),
@@ -145,12 +147,18 @@ impl<'b> Reader<'b> {
         Ok(bytes)
     }
 
+    #[inline]
     pub fn varint(&mut self) -> Result<u64, Fault> {
         // Nearly all tags and lengths are one byte.
         if let [byte @ ..0x80, rest @ ..] = self.rest {
             self.rest = rest;
             return Ok(u64::from(*byte));
         }
+        self.long_varint()
+    }
+
+    #[inline(never)]
+    fn long_varint(&mut self) -> Result<u64, Fault> {
         let mut number = 0;
         for (position, byte) in self.rest.iter().enumerate().take(VARINT_BYTES_MAX) {
             // The tenth byte has room for one bit.
@@ -184,6 +192,7 @@ impl<'b> Reader<'b> {
         Ok(*bytes)
     }
 
+    #[inline]
     fn tag(&mut self) -> Result<(u32, u8), Fault> {
         let tag = self.varint().map_err(|_| Fault::Malformed)?;
         // Field numbers have 29 bits.

@@ -13,10 +13,15 @@ use floodway::gateway::{Gateway, Mode, Settings};
 use floodway::model::{Families, GroupingKey, NameRules};
 use floodway::parse::text;
 use floodway::telemetry::Telemetry;
+use floodway::wire::{push_bytes_field, push_double_field, push_varint, push_varint_field};
 
 /// What a push of a known shape allocates, whatever it holds: its values, the block they stand in, the
 /// group's new state.
 const KNOWN_SHAPE: usize = 3;
+
+/// The same with messages that are kept as they came: where they are in the body, and they themselves with
+/// where each ends.
+const KEPT: usize = KNOWN_SHAPE + 3;
 
 struct Counting;
 
@@ -55,18 +60,54 @@ fn body(series: usize, value: usize) -> Bytes {
     format!("# HELP batch_records_total What it did.\n# TYPE batch_records_total counter\n{lines}").into()
 }
 
+const DELIMITED: &[u8] =
+    b"application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited";
+
+/// The same as delimited protobuf; with created times as clients write them, where `created` is one.
+fn messages(series: usize, value: usize, created: Option<u64>) -> Bytes {
+    let mut family = Vec::new();
+    push_bytes_field(&mut family, 1, b"batch_records_total");
+    push_bytes_field(&mut family, 2, b"What it did.");
+    push_varint_field(&mut family, 3, 0);
+    for at in 0..series {
+        let (mut label, mut counter, mut metric) = (Vec::new(), Vec::new(), Vec::new());
+        push_bytes_field(&mut label, 1, b"shard");
+        push_bytes_field(&mut label, 2, at.to_string().as_bytes());
+        push_double_field(&mut counter, 1, value as f64);
+        if let Some(created) = created {
+            let mut time = Vec::new();
+            push_varint_field(&mut time, 1, created);
+            push_bytes_field(&mut counter, 3, &time);
+        }
+        push_bytes_field(&mut metric, 1, &label);
+        push_bytes_field(&mut metric, 3, &counter);
+        push_bytes_field(&mut family, 4, &metric);
+    }
+    let mut body = Vec::new();
+    push_varint(&mut body, family.len() as u64);
+    body.extend(family);
+    body.into()
+}
+
 #[test]
 fn what_a_push_allocates() {
     for series in [1, 100, 1000] {
         let gateway = Gateway::new(Settings::default(), Arc::new(Telemetry::new(1))).unwrap();
         let key = GroupingKey::new("nightly", [("instance", "worker-1")]);
         let bodies = [body(series, 1), body(series, 2)];
-        let push = |turn: usize| {
-            gateway.push(Mode::ReplaceGroup, &key, None, &bodies[turn % 2], Now::read()).unwrap();
-        };
-        push(0);
-        assert_eq!(allocations(push), KNOWN_SHAPE, "a push of {series} series of a known shape");
-        assert_eq!(gateway.groups()[0].series_count(), series);
+        for (content_type, bodies, allocates) in [
+            (None, bodies.clone(), KNOWN_SHAPE),
+            (Some(DELIMITED), [1, 2].map(|value| messages(series, value, None)), KNOWN_SHAPE),
+            (Some(DELIMITED), [1, 999].map(|value| messages(series, value, Some(value as u64))), KEPT),
+        ] {
+            let push = |turn: usize| {
+                gateway.push(Mode::ReplaceGroup, &key, content_type, &bodies[turn % 2], Now::read()).unwrap();
+            };
+            push(0);
+            push(1);
+            assert_eq!(allocations(push), allocates, "a push of {series} series of a known shape");
+            assert_eq!(gateway.groups()[0].series_count(), series);
+        }
 
         let mut warm = Some(Families::default());
         let parse = |turn: usize| {

@@ -16,7 +16,9 @@ use super::usage::Tally;
 use crate::format::escape::{self, Escaping};
 use crate::format::quote::{labels_text, quoted, shortened};
 use crate::model::names::is_legacy_metric_name;
-use crate::model::{Families, Family, GroupingKey, MetricType, Number, OverLimit, PushLimits, Series, Span};
+use crate::model::{
+    Families, Family, GroupingKey, Label, MetricType, Number, OverLimit, PushLimits, Series, Span,
+};
 
 /// A shape fresh from a push, not interned yet, and where its values come from.
 pub struct Built {
@@ -129,11 +131,14 @@ struct Builder<'f, 'b> {
     words: String,
     runs: Vec<u8>,
     bounds: Vec<f64>,
+    /// How many labels the run of each series holds.
+    label_counts: Vec<u32>,
     value_count: u32,
 }
 
 impl<'f, 'b> Builder<'f, 'b> {
     fn new(families: &'f Families<'b>, key: &'f GroupingKey, limits: &'f PushLimits) -> Self {
+        let label_bytes = |label: &Label<'_>| label.name.len() + label.value.len() + r#"="","#.len();
         Builder {
             families,
             key,
@@ -145,8 +150,9 @@ impl<'f, 'b> Builder<'f, 'b> {
             first_values: vec![DROPPED; families.series.len()],
             cuts: Vec::with_capacity(families.series.len() * key.len()),
             words: String::new(),
-            runs: Vec::new(),
+            runs: Vec::with_capacity(families.labels.iter().map(label_bytes).sum()),
             bounds: Vec::with_capacity(families.parts.len()),
+            label_counts: Vec::with_capacity(families.series.len()),
             value_count: 0,
         }
     }
@@ -155,7 +161,6 @@ impl<'f, 'b> Builder<'f, 'b> {
         let mut exotic = self.key_is_exotic || !is_legacy_metric_name(&family.name);
         let start = self.series.len() as u32;
         let mut by_hash = Vec::with_capacity(family.series.len());
-        // Number of labels and label values, which is what the reference sorts by.
         for at in family.series.range() {
             let series = &self.families.series[at];
             let labels = self.labels(family, series)?;
@@ -262,6 +267,7 @@ impl<'f, 'b> Builder<'f, 'b> {
         for _ in grouping {
             self.cuts.push((self.runs.len() - start) as u32);
         }
+        self.label_counts.push(labels.len() as u32);
         let parts = self.families.parts_of(series);
         let parts_start = self.bounds.len() as u32;
         self.bounds.extend(parts.iter().map(|part| part.bound));
@@ -291,15 +297,15 @@ impl<'f, 'b> Builder<'f, 'b> {
         }
     }
 
-    /// The series from `start` on by number of labels, then by label text.
+    /// The series from `start` on by number of labels, then by label text, which is what the reference
+    /// sorts by.
     fn exposed_order(&self, start: u32) -> Box<[u32]> {
-        let series = &self.series[start as usize..];
-        let run = |at: u32| {
-            let bytes = &self.runs[series[at as usize].run.range()];
-            std::str::from_utf8(bytes).expect("labels are text")
+        let key = |at: &u32| {
+            let at = (start + at) as usize;
+            (self.label_counts[at], &self.runs[self.series[at].run.range()])
         };
-        let mut order: Vec<u32> = (0..series.len() as u32).collect();
-        order.sort_by_cached_key(|at| (super::shape::run_labels(run(*at)).count(), run(*at)));
+        let mut order: Vec<u32> = (0..self.series.len() as u32 - start).collect();
+        order.sort_unstable_by(|a, b| key(a).cmp(&key(b)));
         order.into()
     }
 

@@ -306,7 +306,7 @@ impl Telemetry {
         self.counters.iter().map(|part| part.bad_heads[index].load(Ordering::Relaxed)).sum()
     }
 
-    pub(super) fn leniencies(&self, leniency: Leniency) -> u64 {
+    pub(crate) fn leniencies(&self, leniency: Leniency) -> u64 {
         self.counters.iter().map(|part| part.leniencies[leniency as usize].load(Ordering::Relaxed)).sum()
     }
 

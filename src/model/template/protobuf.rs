@@ -40,6 +40,12 @@ pub struct Piece {
     hole: Hole,
 }
 
+impl Piece {
+    fn is_kept(&self) -> bool {
+        matches!(self.hole, Hole::Close(keep) if keep != NOWHERE)
+    }
+}
+
 /// The constant bytes of `body`, which was parsed to `series`, and the pieces between them. See
 /// [`Outline::cut`](super::Outline::cut).
 pub fn cut(
@@ -282,6 +288,7 @@ fn created(number: u32) -> Meaning {
     }
 }
 
+/// See [`Template::read`](super::Template::read).
 pub fn read<'b>(constant: &[u8], pieces: &[Piece], value_count: usize, body: &'b [u8]) -> Option<Known<'b>> {
     if body.len() < constant.len() {
         return None;
@@ -315,6 +322,9 @@ pub fn read<'b>(constant: &[u8], pieces: &[Piece], value_count: usize, body: &'b
                     return None;
                 }
                 if keep != NOWHERE {
+                    if details.is_empty() {
+                        details.reserve_exact(pieces.iter().filter(|piece| piece.is_kept()).count());
+                    }
                     details.push((keep, &body[body.len() - start..body.len() - end]));
                 }
                 continue;

@@ -64,6 +64,7 @@ pub fn cut(
     Some((constant, pieces))
 }
 
+/// See [`Template::read`](super::Template::read).
 pub fn read<'b>(constant: &[u8], pieces: &[Piece], value_count: usize, body: &'b [u8]) -> Option<Known<'b>> {
     // Every value takes at least one byte; the longest float that a client prints takes about 25.
     if body.len() < constant.len() + pieces.len() {

@@ -129,7 +129,7 @@ impl<'b> Parser<'b> {
                 }
                 2..=5 | 7 => {
                     let bytes = field.bytes()?;
-                    value::schema_of(number).check(bytes)?;
+                    value::check(number, bytes)?;
                     if number == expected {
                         // A message given in pieces is the message of all their fields.
                         match &mut value {

@@ -9,6 +9,9 @@ use crate::model::histogram::{NativeFault, NativeHistogram};
 use crate::model::{MetricType, Number, Part};
 use crate::wire::{Fault, Reader, schema};
 
+/// Of field 1 as a float64.
+const PLAIN_TAG: u8 = 1 << 3 | 1;
+
 /// A value message of a metric of this type.
 pub struct Message<'m> {
     pub kind: MetricType,
@@ -45,14 +48,21 @@ impl From<Fault> for ValueFault {
     }
 }
 
-/// The declaration of the value message in the `Metric` field `number`.
-pub fn schema_of(number: u32) -> &'static schema::Message {
-    match number {
+/// Holds the value message in the `Metric` field `number` to its declaration.
+pub fn check(number: u32, message: &[u8]) -> Result<(), Fault> {
+    let schema = match number {
         3 => &schema::COUNTER,
         4 => &schema::SUMMARY,
         7 => &schema::HISTOGRAM,
         _ => &schema::PLAIN,
+    };
+    // Most are a counter or gauge of nothing but its value.
+    if let ([PLAIN_TAG, value @ ..], 2 | 3 | 5) = (message, number)
+        && value.len() == size_of::<f64>()
+    {
+        return Ok(());
     }
+    schema.check(message)
 }
 
 pub fn read(message: Message<'_>, parts: &mut Vec<Part>) -> Result<Read, ValueFault> {

@@ -1,12 +1,15 @@
 //! Outcomes that are remembered with the shape of a body: the same as running every plugin each time.
 
 use proptest::prelude::*;
+use prost::Message as _;
 
 use super::{Rig, plain_gateway, stored};
 use crate::clock::Now;
 use crate::gateway::{Gateway, Mode};
 use crate::model::{GroupingKey, RequestFacts};
+use crate::parse::protobuf::oracle;
 use crate::telemetry::OwnValue;
+use crate::wire::{push_varint, push_varint_field};
 
 /// Tiers T0 and T1: drops, renames of labels and families, merges, a dropped bucket, `__tmp` labels.
 const RULES: &str = "plugins:
@@ -208,6 +211,54 @@ fn compare(remembers: &Rig, forgets: &Rig) {
             Ok(())
         })
         .unwrap();
+}
+
+/// Pushes random messages to both, to one of them with a field nobody knows that makes each push new.
+fn compare_messages(remembers: &Rig, forgets: &Rig) {
+    let content_type =
+        "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited";
+    let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig::with_cases(100));
+    runner
+        .run(&(oracle::families(), prop::collection::vec(any::<u64>(), 2..6)), |(families, seeds)| {
+            remembers.gateway.wipe().unwrap();
+            forgets.gateway.wipe().unwrap();
+            for (turn, seed) in seeds.into_iter().enumerate() {
+                let families = oracle::revalued(&families, seed);
+                let (mut body, mut with_field) = (Vec::new(), Vec::new());
+                for family in &families {
+                    let mut family = family.encode_to_vec();
+                    push_bytes(&mut body, &family);
+                    push_varint_field(&mut family, 99, turn as u64);
+                    push_bytes(&mut with_field, &family);
+                }
+                let push = |rig: &Rig, body: Vec<u8>| {
+                    let content_type = Some(content_type.to_owned());
+                    let facts = RequestFacts { method: "PUT", content_type, ..RequestFacts::default() };
+                    let key = GroupingKey::new("j", []);
+                    let pushed =
+                        rig.gateway.push_with(Mode::ReplaceGroup, &key, facts, &body.into(), Now::read());
+                    pushed.map_err(|refusal| refusal.reason)
+                };
+                prop_assert_eq!(push(remembers, body), push(forgets, with_field), "{:?}", families);
+                prop_assert_eq!(stored(&remembers.gateway), stored(&forgets.gateway), "{:?}", families);
+            }
+            Ok(())
+        })
+        .unwrap();
+}
+
+fn push_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
+    push_varint(out, bytes.len() as u64);
+    out.extend_from_slice(bytes);
+}
+
+#[test]
+fn remembering_messages_changes_nothing() {
+    let outcomes = (rig(""), rig("series_cache: 0\n"));
+    compare_messages(&outcomes.0, &outcomes.1);
+    assert!(reuses(&outcomes.0.gateway) > 0.0);
+    let sees = || Rig::new(&[("samples.lua", SAMPLES)]);
+    compare_messages(&sees(), &sees());
 }
 
 /// Every seed of the text parser, twice, with the cache of `on_series` on and off, and remembered.
