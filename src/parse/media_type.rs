@@ -1,6 +1,8 @@
 //! From a Content-Type to the format of the body, with the strictness of the reference's header parser
 //! (Go's `mime.ParseMediaType`): a header that it does not take says nothing, and the body is text.
 
+use std::borrow::Cow;
+
 use crate::model::template::{Body, Syntax};
 
 /// What a push body is written in.
@@ -59,10 +61,12 @@ fn announced(header: &str) -> Option<BodyFormat> {
         }
         let (name, value, after) = parameter(rest.trim_ascii_start())?;
         rest = after;
-        let known = match name.to_ascii_lowercase().as_str() {
-            "proto" => &mut proto,
-            "encoding" => &mut encoding,
-            _ => continue,
+        let known = if name.eq_ignore_ascii_case("proto") {
+            &mut proto
+        } else if name.eq_ignore_ascii_case("encoding") {
+            &mut encoding
+        } else {
+            continue;
         };
         // Saying the same thing twice is fine.
         if known.as_ref().is_some_and(|known| *known != value) {
@@ -81,12 +85,12 @@ fn announced(header: &str) -> Option<BodyFormat> {
 }
 
 /// `; name=value` at the start of `text`, and what follows.
-fn parameter(text: &str) -> Option<(&str, String, &str)> {
+fn parameter(text: &str) -> Option<(&str, Cow<'_, str>, &str)> {
     let (name, rest) = token(text.strip_prefix(';')?.trim_ascii_start())?;
     let rest = rest.trim_ascii_start().strip_prefix('=')?.trim_ascii_start();
     let (value, rest) = match rest.strip_prefix('"') {
-        Some(quoted) => quoted_value(quoted)?,
-        None => token(rest).map(|(value, rest)| (value.to_string(), rest))?,
+        Some(quoted) => quoted_value(quoted).map(|(value, rest)| (value.into(), rest))?,
+        None => token(rest).map(|(value, rest)| (value.into(), rest))?,
     };
     Some((name, value, rest))
 }
