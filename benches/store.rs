@@ -8,7 +8,7 @@ use std::hint::black_box;
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use floodway::clock::UnixNanos;
 use floodway::model::{Families, GroupingKey, NameRules};
-use floodway::parse::text;
+use floodway::parse::{push_path, text};
 use floodway::store::{Mode, Store};
 
 /// 100 series in ten families, none of which another `kind` has.
@@ -47,6 +47,15 @@ fn keys(criterion: &mut Criterion) {
         bencher.iter(|| {
             let key = GroupingKey::new(black_box("nightly_report"), [("instance", "worker-1"), ("dc", "eu")]);
             assert_eq!(key.len(), 3);
+            key
+        })
+    });
+    group.bench_function("from a path", |bencher| {
+        let expected = GroupingKey::new("nightly_report", [("instance", "worker-1"), ("dc", "eu west")]);
+        bencher.iter(|| {
+            let rest = black_box(b"/instance/worker-1/dc/eu west".as_slice());
+            let key = push_path::grouping_key(b"nightly_report", false, rest, NameRules::Legacy);
+            assert_eq!(key.as_ref(), Ok(&expected));
             key
         })
     });
