@@ -5,6 +5,8 @@
 //! Reading takes exactly what the reference takes: decimal numbers, `NaN` and infinities, rounded to
 //! the nearest double.
 
+use lexical_parse_float::FromLexical;
+
 /// 10^0 to 10^22, the powers of ten that a double holds exactly.
 const POWERS_OF_TEN: [f64; 23] = [
     1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18,
@@ -148,43 +150,58 @@ fn write_with_exponent(out: &mut Vec<u8>, digits: &[u8], exponent: i32) {
 /// Linear in the length of the text.
 #[inline]
 pub fn parse_float(text: &[u8]) -> Option<f64> {
-    parse_short(text).or_else(|| parse_any(text))
+    match leading_plain(text) {
+        Some((value, len)) if len == text.len() => Some(value),
+        _ => parse_any(text),
+    }
 }
 
-/// The common case: digits with at most a sign and a point, few enough to be exact in an integer.
-/// `None` means that [`parse_any`] has to look.
+/// The number that stands at the start of `text` up to a blank or line feed, and how long it is; `None`
+/// if [`parse_float`] refuses it or nothing ends it.
 #[inline]
-fn parse_short(text: &[u8]) -> Option<f64> {
-    let (negative, digits) = match text {
-        [b'-', digits @ ..] => (true, digits),
-        digits => (false, digits),
-    };
-    // Nineteen digits always fit in 64 bits; one more byte for the point.
-    if digits.len() > 20 {
-        return None;
+pub fn leading_float(text: &[u8]) -> Option<(f64, usize)> {
+    let ends = |byte: &u8| matches!(byte, b'\n' | b' ' | b'\t');
+    match leading_plain(text) {
+        Some((value, len)) if text.get(len).is_some_and(ends) => Some((value, len)),
+        _ => {
+            let len = text.iter().position(ends)?;
+            parse_any(&text[..len]).map(|value| (value, len))
+        }
     }
+}
+
+/// The common case: digits with at most a sign and a point, few enough to be exact in an integer, and how
+/// many bytes they take. `None` means that [`parse_any`] has to look.
+#[inline]
+fn leading_plain(text: &[u8]) -> Option<(f64, usize)> {
+    let negative = text.first() == Some(&b'-');
+    let number = &text[usize::from(negative)..];
+    // Nineteen digits always fit in 64 bits. One byte more for the point, one to see that there are more.
+    let number = &number[..number.len().min(21)];
     let mut mantissa = 0u64;
     let mut point = None;
-    for (position, &byte) in digits.iter().enumerate() {
+    let mut len = number.len();
+    for (position, &byte) in number.iter().enumerate() {
         let digit = byte.wrapping_sub(b'0');
         if digit < 10 {
             mantissa = mantissa.wrapping_mul(10).wrapping_add(u64::from(digit));
         } else if byte == b'.' && point.is_none() {
             point = Some(position);
         } else {
-            return None;
+            len = position;
+            break;
         }
     }
     let (count, fraction) = match point {
-        Some(position) => (digits.len() - 1, digits.len() - 1 - position),
-        None => (digits.len(), 0),
+        Some(position) => (len - 1, len - 1 - position),
+        None => (len, 0),
     };
     if count == 0 || count > 19 || mantissa > WHOLE_MAX {
         return None;
     }
     // Both operands are exact, so the one division rounds to the nearest double by itself.
     let value = mantissa as f64 / POWERS_OF_TEN[fraction];
-    Some(if negative { -value } else { value })
+    Some((if negative { -value } else { value }, usize::from(negative) + len))
 }
 
 #[cold]
@@ -200,12 +217,13 @@ fn parse_any(text: &[u8]) -> Option<f64> {
     if rest.eq_ignore_ascii_case(b"inf") || rest.eq_ignore_ascii_case(b"infinity") {
         return Some(sign.unwrap_or(1.0) * f64::INFINITY);
     }
-    // The standard library knows further spellings of the above and reads numbers as Go does.
+    // Other spellings are none of the reference's. A number close to the middle between two doubles takes
+    // the standard library up to 15 us however short it is, which a hostile body may be full of.
     if !rest.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'.' | b'e' | b'E' | b'+' | b'-')) {
         return None;
     }
-    let value: f64 = std::str::from_utf8(text).ok()?.parse().ok()?;
-    // Overflow, which the standard library rounds to infinity.
+    let value = f64::from_lexical(text).ok()?;
+    // Overflow, which is rounded to infinity.
     value.is_finite().then_some(value)
 }
 
@@ -357,6 +375,32 @@ mod tests {
             let expected = number.parse::<f64>().ok().filter(|value| value.is_finite());
             let read = parse_float(number.as_bytes());
             prop_assert_eq!(read.map(f64::to_bits), expected.map(f64::to_bits), "{}", number);
+        }
+
+        #[test]
+        fn numbers_are_read_up_to_their_end(
+            number in prop_oneof![number(), "[-+]?[0-9]{0,22}[.]?[0-9]{0,22}"],
+            rest in "[ \t\n][0-9.\n]{0,20}",
+        ) {
+            let body = format!("{number}{rest}");
+            let expected = parse_float(number.as_bytes()).map(|value| (value.to_bits(), number.len()));
+            let read = leading_float(body.as_bytes()).map(|(value, len)| (value.to_bits(), len));
+            prop_assert_eq!(read, expected, "{:?}", body);
+            let std = number.parse::<f64>().ok().map(f64::to_bits);
+            prop_assert_eq!(expected.map(|(bits, _)| bits), std.filter(|bits| f64::from_bits(*bits).is_finite()));
+        }
+
+        /// Where two doubles meet, all digits count.
+        #[test]
+        fn middles_between_doubles_round_as_std_rounds_them(bits in 0..f64::MAX.to_bits(), digits in 17usize..40) {
+            let (low, high) = (f64::from_bits(bits), f64::from_bits(bits + 1));
+            let middle = low / 2.0 + high / 2.0;
+            let next = format!("{:.*e}", digits, if middle == low { high } else { middle });
+            let (mantissa, exponent) = next.split_once('e').unwrap();
+            for number in [next.clone(), format!("{mantissa}5e{exponent}"), format!("{mantissa}4999999e{exponent}")] {
+                let expected = number.parse::<f64>().ok().filter(|value| value.is_finite());
+                prop_assert_eq!(parse_float(number.as_bytes()), expected, "{}", number);
+            }
         }
 
         #[test]

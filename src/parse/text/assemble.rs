@@ -6,19 +6,18 @@
 use std::borrow::Cow;
 
 use super::error::{ErrorKind, Fault};
-use super::index::{Index, hash_of};
+use super::index::{Index, hash_of, hash_of_name};
 use crate::format::quote::quoted;
 use crate::model::{
     Families, Family, Field, Label, MetricType, Number, Part, PushLimits, SampleSpan, Series, Span,
 };
 
 /// The family a name leads to, and what the name says about the sample.
+///
+/// In one word, from the lowest bits: the family, its type, the role. Every line hands it on, and a struct
+/// that is written by its fields and then copied as a whole makes the processor wait.
 #[derive(Clone, Copy)]
-pub(super) struct Target {
-    pub(super) family: u32,
-    pub(super) kind: MetricType,
-    role: Role,
-}
+pub(super) struct Target(u64);
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Role {
@@ -27,6 +26,54 @@ enum Role {
     Sum,
     Count,
 }
+
+impl Target {
+    fn new(family: u32, kind: MetricType, role: Role) -> Target {
+        Target(u64::from(family) | (kind as u64) << 32 | (role as u64) << 40)
+    }
+
+    fn family(self) -> usize {
+        self.0 as u32 as usize
+    }
+
+    #[inline]
+    pub(super) fn kind(self) -> MetricType {
+        const KINDS: [MetricType; 6] = [
+            MetricType::Counter,
+            MetricType::Gauge,
+            MetricType::Summary,
+            MetricType::Untyped,
+            MetricType::Histogram,
+            MetricType::GaugeHistogram,
+        ];
+        KINDS[usize::from((self.0 >> 32) as u8)]
+    }
+
+    fn role(self) -> Role {
+        match self.0 >> 40 {
+            0 => Role::Base,
+            1 => Role::Sum,
+            _ => Role::Count,
+        }
+    }
+}
+
+// New elements are pushed as these and then filled in place: put together elsewhere and copied in, they
+// wait for what was just written piece by piece.
+const NO_FAMILY: Family<'static> = Family {
+    name: Cow::Borrowed(""),
+    help: None,
+    unit: None,
+    kind: MetricType::Untyped,
+    series: Span { start: 0, end: 0 },
+};
+const NO_LABEL: Label<'static> = Label { name: Cow::Borrowed(""), value: Cow::Borrowed("") };
+const NO_SERIES: Series = Series {
+    labels: Span { start: 0, end: 0 },
+    parts: Span { start: 0, end: 0 },
+    value: 0.0,
+    count: Number::Int(0),
+};
 
 /// What is known of a family beyond what the model keeps.
 struct FamilyState {
@@ -86,6 +133,9 @@ pub(super) struct Assembly<'b, 's> {
     scratch: &'s mut Scratch,
     /// Where the labels of the current line begin.
     line_labels: usize,
+    /// The marks of the first so many of them, see [`mark`].
+    line_marks: u64,
+    line_marked: usize,
     /// How many of them are in the line's index.
     line_indexed: usize,
     /// The labels of the series that the line before led to.
@@ -94,6 +144,7 @@ pub(super) struct Assembly<'b, 's> {
     /// Whether the current line has begun with just their names, all of them bare.
     is_like_last_line: bool,
     is_guessing: bool,
+    families_with_series: usize,
     series_interleave: bool,
     parts_interleave: bool,
     has_float_counts: bool,
@@ -107,11 +158,14 @@ impl<'b, 's> Assembly<'b, 's> {
             limits,
             scratch,
             line_labels: 0,
+            line_marks: 0,
+            line_marked: 0,
             line_indexed: 0,
             last_labels: Span::default(),
             last_series: 0,
             is_like_last_line: true,
             is_guessing: true,
+            families_with_series: 0,
             series_interleave: false,
             parts_interleave: false,
             has_float_counts: false,
@@ -119,79 +173,91 @@ impl<'b, 's> Assembly<'b, 's> {
     }
 
     /// The family that `name` belongs to at this point of the body, made if there is none.
+    #[inline(always)]
     pub(super) fn resolve(&mut self, name: Cow<'b, str>) -> Result<Target, Fault> {
-        let hash = hash_of(&*name);
-        if let Some(family) = self.find(hash, &name) {
-            return Ok(self.target(family, Role::Base));
-        }
-        let suffixed = [("_count", Role::Count), ("_sum", Role::Sum), ("_bucket", Role::Base)];
-        for (suffix, role) in suffixed {
-            let Some(base) = name.strip_suffix(suffix).filter(|base| !base.is_empty()) else {
-                continue;
-            };
-            let Some(family) = self.find(hash_of(base), base) else { continue };
-            let kind = self.into.families[family as usize].kind;
-            if kind.has_buckets() || kind == MetricType::Summary && suffix != "_bucket" {
-                return Ok(self.target(family, role));
-            }
+        let hash = hash_of_name(&name);
+        let families = &self.into.families;
+        let found = self.scratch.family_index.probe(hash, |family| families[family as usize].name == name);
+        let vacancy = match found {
+            Ok(family) => return Ok(self.target(family, Role::Base)),
+            Err(vacancy) => vacancy,
+        };
+        if let Some(target) = self.resolve_suffixed(&name) {
+            return Ok(target);
         }
         let family = self.into.families.len() as u32;
         if self.into.families.len() >= self.limits.families {
             return Err(Box::new(ErrorKind::OverLimit(self.limits.over_families())));
         }
-        self.into.families.push(Family {
-            name,
-            help: None,
-            unit: None,
-            kind: MetricType::Untyped,
-            series: Span::default(),
-        });
+        self.into.families.push(NO_FAMILY);
+        if let Some(family) = self.into.families.last_mut() {
+            family.name = name;
+        }
         self.scratch.families.push(FamilyState { has_type: false, last_series: 0 });
-        self.scratch.family_index.insert(hash, family);
-        Ok(self.target(family, Role::Base))
+        self.scratch.family_index.insert(vacancy, hash, family);
+        Ok(Target::new(family, NO_FAMILY.kind, Role::Base))
     }
 
-    fn find(&self, hash: u64, name: &str) -> Option<u32> {
-        self.scratch.family_index.find(hash, |family| self.into.families[family as usize].name == name)
+    /// The family of buckets or quantiles that a name leads to without its suffix.
+    #[inline]
+    fn resolve_suffixed(&self, name: &str) -> Option<Target> {
+        let suffixed = [("_count", Role::Count), ("_sum", Role::Sum), ("_bucket", Role::Base)];
+        for (suffix, role) in suffixed {
+            let Some(base) = name.strip_suffix(suffix).filter(|base| !base.is_empty()) else {
+                continue;
+            };
+            let Some(family) = self.find(base) else { continue };
+            let kind = self.into.families[family as usize].kind;
+            if kind.has_buckets() || kind == MetricType::Summary && suffix != "_bucket" {
+                return Some(self.target(family, role));
+            }
+        }
+        None
+    }
+
+    #[inline(never)]
+    fn find(&self, name: &str) -> Option<u32> {
+        let families = &self.into.families;
+        self.scratch.family_index.find(hash_of_name(name), |family| families[family as usize].name == name)
     }
 
     fn target(&self, family: u32, role: Role) -> Target {
-        Target { family, kind: self.into.families[family as usize].kind, role }
+        Target::new(family, self.into.families[family as usize].kind, role)
     }
 
     /// From here on, the family's type is what it is.
     pub(super) fn settle_type(&mut self, target: Target) {
-        self.scratch.families[target.family as usize].has_type = true;
+        self.scratch.families[target.family()].has_type = true;
     }
 
     pub(super) fn set_type(&mut self, target: Target, kind: MetricType) {
-        self.into.families[target.family as usize].kind = kind;
+        self.into.families[target.family()].kind = kind;
         self.settle_type(target);
     }
 
     pub(super) fn has_type(&self, target: Target) -> bool {
-        self.scratch.families[target.family as usize].has_type
+        self.scratch.families[target.family()].has_type
     }
 
     pub(super) fn has_help(&self, target: Target) -> bool {
-        self.into.families[target.family as usize].help.is_some()
+        self.into.families[target.family()].help.is_some()
     }
 
     pub(super) fn set_help(&mut self, target: Target, help: Cow<'b, str>) {
-        self.into.families[target.family as usize].help = Some(help);
+        self.into.families[target.family()].help = Some(help);
     }
 
     /// The family's name as an error text shows it; `""` before a name was read.
     #[cold]
     pub(super) fn quoted_name(&self, target: Option<Target>) -> String {
-        target.map_or_else(
-            || quoted(b""),
-            |target| quoted(self.into.families[target.family as usize].name.as_bytes()),
-        )
+        target
+            .map_or_else(|| quoted(b""), |target| quoted(self.into.families[target.family()].name.as_bytes()))
     }
 
     pub(super) fn begin_line(&mut self) {
         self.line_labels = self.into.labels.len();
+        self.line_marks = 0;
+        self.line_marked = 0;
         self.line_indexed = 0;
         self.is_like_last_line = self.is_guessing;
     }
@@ -204,24 +270,30 @@ impl<'b, 's> Assembly<'b, 's> {
     #[inline]
     pub(super) fn line_has(&mut self, name: &str) -> bool {
         let labels = &self.into.labels[self.line_labels..];
+        for label in &labels[self.line_marked..] {
+            self.line_marks |= mark(&label.name);
+        }
+        self.line_marked = labels.len();
+        self.line_marks & mark(name) != 0 && self.line_has_marked(name)
+    }
+
+    fn line_has_marked(&mut self, name: &str) -> bool {
+        let labels = &self.into.labels[self.line_labels..];
         if labels.len() <= PAIRWISE_MAX {
             return labels.iter().any(|label| label.name == name);
         }
-        self.long_line_has(name)
-    }
-
-    #[cold]
-    fn long_line_has(&mut self, name: &str) -> bool {
-        let labels = &self.into.labels[self.line_labels..];
         let index = &mut self.scratch.line_index;
         if self.line_indexed == 0 {
             index.clear();
         }
         for (position, label) in labels.iter().enumerate().skip(self.line_indexed) {
-            index.insert(hash_of(&*label.name), position as u32);
+            let hash = hash_of_name(&label.name);
+            if let Err(vacancy) = index.probe(hash, |other| labels[other as usize].name == label.name) {
+                index.insert(vacancy, hash, position as u32);
+            }
         }
         self.line_indexed = labels.len();
-        index.find(hash_of(name), |position| labels[position as usize].name == name).is_some()
+        index.find(hash_of_name(name), |position| labels[position as usize].name == name).is_some()
     }
 
     /// The name that comes next if this line has the labels of the line before, else nothing. It is a
@@ -243,8 +315,8 @@ impl<'b, 's> Assembly<'b, 's> {
     }
 
     #[inline]
-    pub(super) fn limits(&self) -> PushLimits {
-        self.limits
+    pub(super) fn limits(&self) -> &PushLimits {
+        &self.limits
     }
 
     /// Whether the current line has as many labels as a series may carry.
@@ -257,7 +329,11 @@ impl<'b, 's> Assembly<'b, 's> {
     #[inline(always)]
     pub(super) fn push_plain_label(&mut self, name: &'b str, value: &'b str, is_guessed: bool) {
         self.is_like_last_line &= is_guessed;
-        self.into.labels.push(Label { name: Cow::Borrowed(name), value: Cow::Borrowed(value) });
+        self.into.labels.push(NO_LABEL);
+        if let Some(label) = self.into.labels.last_mut() {
+            label.name = Cow::Borrowed(name);
+            label.value = Cow::Borrowed(value);
+        }
     }
 
     pub(super) fn push_label(&mut self, name: Cow<'b, str>, value: Cow<'b, str>) {
@@ -278,23 +354,30 @@ impl<'b, 's> Assembly<'b, 's> {
             }
         }
         self.into.labels.truncate(kept);
+        self.line_marked = 0;
         self.line_indexed = 0;
         taken
+    }
+
+    #[inline]
+    fn line_span(&self) -> Span {
+        Span { start: self.line_labels as u32, end: self.into.labels.len() as u32 }
     }
 
     /// Adds the sample of the current line. `bound` is its `le` or `quantile`, NaN if it has none.
     #[inline]
     pub(super) fn add(&mut self, target: Target, bound: f64, value: f64, text: Span) -> Result<(), Fault> {
-        let (series, field) = match target.kind {
+        let (series, field) = match target.kind() {
             MetricType::Counter | MetricType::Gauge | MetricType::Untyped => {
+                self.last_labels = self.line_span();
                 (self.new_series(target, value)?, Field::Value)
             }
             MetricType::Summary | MetricType::Histogram | MetricType::GaugeHistogram => {
                 let series = self.series_of_line(target)?;
+                self.last_labels = self.into.series[series as usize].labels;
                 (series, self.add_to(series, target, bound, value)?)
             }
         };
-        self.last_labels = self.into.series[series as usize].labels;
         self.last_series = series;
         if !self.into.timestamped {
             self.into.samples.push(SampleSpan { start: text.start, end: text.end, series, field });
@@ -315,48 +398,51 @@ impl<'b, 's> Assembly<'b, 's> {
         if self.into.series.len() >= self.limits.series {
             return Err(Box::new(ErrorKind::OverLimit(self.limits.over_series())));
         }
-        let span = &mut self.into.families[target.family as usize].series;
+        let span = &mut self.into.families[target.family()].series;
         if span.is_empty() {
             *span = Span { start: series, end: series };
+            self.families_with_series += 1;
         }
         // While series interleave, the span only counts.
         self.series_interleave |= span.end != series;
         span.end += 1;
-        self.into.series.push(Series {
-            labels: Span { start: self.line_labels as u32, end: self.into.labels.len() as u32 },
-            parts: Span::default(),
-            value,
-            count: Number::Int(0),
-        });
-        self.scratch.series_family.push(target.family);
+        let labels = self.line_span();
+        self.into.series.push(NO_SERIES);
+        if let Some(series) = self.into.series.last_mut() {
+            series.labels = labels;
+            series.value = value;
+        }
+        self.scratch.series_family.push(target.family() as u32);
         Ok(series)
     }
 
     /// The series of a summary or histogram that the current line's labels name.
     fn series_of_line(&mut self, target: Target) -> Result<u32, Fault> {
-        let family = target.family as usize;
+        let family = target.family();
         let last = self.scratch.families[family].last_series;
         let has_series = !self.into.families[family].series.is_empty();
         if has_series && self.labels_of(last) == self.line_labels() {
             self.into.labels.truncate(self.line_labels);
             return Ok(last);
         }
-        let hash = self.line_labels().iter().fold(hash_of(target.family), |sum, label| {
+        let hash = self.line_labels().iter().fold(hash_of(target.family()), |sum, label| {
             // A sum does not depend on the order of the labels.
             sum.wrapping_add(hash_of((&*label.name, &*label.value)))
         });
-        let known = self.scratch.series_index.find(hash, |series| {
-            self.scratch.series_family[series as usize] == target.family
-                && same_labels(self.labels_of(series), self.line_labels())
+        let (into, series_family) = (&self.into, &self.scratch.series_family);
+        let line_labels = &into.labels[self.line_labels..];
+        let known = self.scratch.series_index.probe(hash, |series| {
+            series_family[series as usize] as usize == target.family()
+                && same_labels(into.labels_of(&into.series[series as usize]), line_labels)
         });
         let series = match known {
-            Some(series) => {
+            Ok(series) => {
                 self.into.labels.truncate(self.line_labels);
                 series
             }
-            None => {
+            Err(vacancy) => {
                 let series = self.new_series(target, 0.0)?;
-                self.scratch.series_index.insert(hash, series);
+                self.scratch.series_index.insert(vacancy, hash, series);
                 series
             }
         };
@@ -369,8 +455,8 @@ impl<'b, 's> Assembly<'b, 's> {
     }
 
     fn add_to(&mut self, series: u32, target: Target, bound: f64, value: f64) -> Result<Field, Fault> {
-        let is_summary = target.kind == MetricType::Summary;
-        match target.role {
+        let is_summary = target.kind() == MetricType::Summary;
+        match target.role() {
             Role::Sum => {
                 self.into.series[series as usize].value = value;
                 Ok(Field::Value)
@@ -426,7 +512,9 @@ impl<'b, 's> Assembly<'b, 's> {
         if self.has_float_counts {
             self.unify_counts();
         }
-        self.into.families.retain(|family| !family.series.is_empty());
+        if self.families_with_series < self.into.families.len() {
+            self.into.families.retain(|family| !family.series.is_empty());
+        }
         self.into
     }
 
@@ -491,6 +579,15 @@ impl<'b, 's> Assembly<'b, 's> {
             }
         }
     }
+}
+
+/// One of 64 bits. Names that have different ones are different.
+#[inline]
+fn mark(name: &str) -> u64 {
+    let bytes = name.as_bytes();
+    let byte = |at: usize| bytes.get(at).map_or(0, |byte| usize::from(*byte));
+    let sum = 3 * byte(0) + 5 * byte(bytes.len() / 2) + byte(bytes.len().wrapping_sub(1)) + bytes.len();
+    1 << (sum % 64)
 }
 
 /// Whether both say the same, in whatever order. Each has a name only once.

@@ -6,7 +6,7 @@ use super::error::{ErrorKind, Fault};
 use super::{legal_metric_name, legal_text};
 use crate::format::quote::quoted;
 use crate::model::{MetricType, NameRules};
-use crate::parse::scan::{self, BLANK, COLON};
+use crate::parse::scan::{self, BLANK};
 
 /// Reads a comment line, whose `#` was consumed, and its line feed.
 pub(super) fn comment<'b>(
@@ -25,7 +25,7 @@ pub(super) fn comment<'b>(
     };
     cursor.skip_blanks();
     // A line that ends after the keyword or right after the name is an ordinary comment.
-    let name = cursor.name(COLON, ErrorKind::LineFeedInMetricName)?;
+    let name = cursor.name::<true>(ErrorKind::LineFeedInMetricName)?;
     match cursor.peek()? {
         b'\n' => {
             cursor.at += 1;

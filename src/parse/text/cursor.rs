@@ -6,6 +6,7 @@
 use std::borrow::Cow;
 
 use super::error::{ErrorKind, Fault};
+use crate::format::float;
 use crate::format::quote::quoted;
 use crate::parse::scan::{self, BLANK, COLON, DIGIT, LETTER, LINE_FEED};
 
@@ -14,6 +15,8 @@ pub(super) struct Cursor<'b> {
     /// The same, if all of it is UTF-8: then no token needs a look of its own.
     text: Option<&'b str>,
     pub(super) at: usize,
+    /// Where texts with escapes are put together.
+    unescaped: Vec<u8>,
 }
 
 /// A metric or label name as it was read.
@@ -42,7 +45,7 @@ impl Name<'_> {
 
 impl<'b> Cursor<'b> {
     pub(super) fn new(body: &'b [u8]) -> Cursor<'b> {
-        Cursor { body, text: std::str::from_utf8(body).ok(), at: 0 }
+        Cursor { body, text: std::str::from_utf8(body).ok(), at: 0, unescaped: Vec::new() }
     }
 
     /// The next byte, which is not consumed. The end of the body is a fault everywhere but at the start
@@ -84,6 +87,20 @@ impl<'b> Cursor<'b> {
         self.at += scan::run_without(self.rest(), BLANK | LINE_FEED);
         self.peek()?;
         Ok(&self.body[start..self.at])
+    }
+
+    /// The number up to the next blank or line feed, one of which must come.
+    #[inline]
+    pub(super) fn float(&mut self) -> Result<f64, Fault> {
+        match float::leading_float(self.rest()) {
+            Some((value, len)) => {
+                self.at += len;
+                Ok(value)
+            }
+            None => {
+                Err(self.word().map_or_else(|fault| fault, |word| Box::new(ErrorKind::Value(quoted(word)))))
+            }
+        }
     }
 
     /// The bytes up to the line feed, which is consumed and must come, as a text without escapes has
@@ -130,7 +147,10 @@ impl<'b> Cursor<'b> {
     #[inline]
     pub(super) fn take_bare_name(&mut self, name: &str) -> bool {
         let rest = self.rest();
-        let is_here = rest.starts_with(name.as_bytes())
+        let (name_end, Some(last)) = (name.len(), name.as_bytes().last()) else { return false };
+        // Names of one body differ at their ends above all.
+        let is_here = rest.get(name_end - 1) == Some(last)
+            && rest.starts_with(name.as_bytes())
             && rest
                 .get(name.len())
                 .is_some_and(|&byte| !scan::is(byte, LETTER | DIGIT | COLON) && byte != b'"');
@@ -149,7 +169,7 @@ impl<'b> Cursor<'b> {
         let name_len = if is_guessed {
             guess.len()
         } else if scan::is(*rest.first()?, LETTER) {
-            scan::run(rest, LETTER | DIGIT)
+            scan::name_run::<false>(rest)
         } else {
             return None;
         };
@@ -166,23 +186,54 @@ impl<'b> Cursor<'b> {
         Some(label)
     }
 
-    /// The name that begins here, if one does. `extra` are classes beyond those of a label name.
+    /// Consumes the bare name that begins here, if one does and no quoted text is glued to it. Colons are
+    /// part of a metric's name.
     #[inline]
-    pub(super) fn name(&mut self, extra: u8, line_feed: fn(String) -> ErrorKind) -> Result<Name<'b>, Fault> {
+    pub(super) fn bare_name<const COLONS: bool>(&mut self) -> Option<&'b str> {
+        let rest = self.rest();
+        let first = if COLONS { LETTER | COLON } else { LETTER };
+        if !scan::is(*rest.first()?, first) {
+            return None;
+        }
+        let len = scan::name_run::<COLONS>(rest);
+        if *rest.get(len)? == b'"' {
+            return None;
+        }
+        let name = self.utf8(self.at, self.at + len)?;
+        self.at += len;
+        Some(name)
+    }
+
+    /// The name that begins here, if one does. Colons are part of a metric's name.
+    #[inline]
+    pub(super) fn name<const COLONS: bool>(
+        &mut self,
+        line_feed: fn(String) -> ErrorKind,
+    ) -> Result<Name<'b>, Fault> {
+        match self.bare_name::<COLONS>() {
+            Some(name) => Ok(Name::Bare(name)),
+            None => self.other_name::<COLONS>(line_feed),
+        }
+    }
+
+    /// A name with a quoted part, or none at all.
+    fn other_name<const COLONS: bool>(
+        &mut self,
+        line_feed: fn(String) -> ErrorKind,
+    ) -> Result<Name<'b>, Fault> {
         let start = self.at;
-        let first = self.peek()?;
-        if scan::is(first, LETTER | extra) {
-            self.at += 1 + scan::run(&self.body[self.at + 1..], LETTER | DIGIT | extra);
+        let first = if COLONS { LETTER | COLON } else { LETTER };
+        if scan::is(self.peek()?, first) {
+            self.at += scan::name_run::<COLONS>(self.rest());
         }
         if self.peek()? != b'"' {
-            return Ok(Name::Bare(self.utf8(start, self.at).unwrap_or_default()));
+            return Ok(Name::Bare(""));
         }
         // Bare and quoted text may be glued together; the closing quote ends the name.
         self.at += 1;
         self.quoted_name(&self.body[start..self.at - 1], line_feed).map(Name::Quoted)
     }
 
-    #[cold]
     fn quoted_name(
         &mut self,
         bare: &'b [u8],
@@ -196,7 +247,8 @@ impl<'b> Cursor<'b> {
                 return Ok(Cow::Borrowed(name));
             }
         }
-        self.unescaped(bare.to_vec(), line_feed).map(Cow::Owned)
+        self.unescape(bare, line_feed)?;
+        Ok(Cow::Owned(self.unescaped.clone()))
     }
 
     /// The label value after an opening quote. `Err` within `Ok` are bytes that are not UTF-8.
@@ -214,34 +266,55 @@ impl<'b> Cursor<'b> {
         self.escaped_label_value()
     }
 
-    #[cold]
     fn escaped_label_value(&mut self) -> Result<Result<Cow<'b, str>, Vec<u8>>, Fault> {
-        let value = self.unescaped(Vec::new(), ErrorKind::LineFeedInLabelValue)?;
-        Ok(String::from_utf8(value).map(Cow::Owned).map_err(|error| error.into_bytes()))
+        self.unescape(b"", ErrorKind::LineFeedInLabelValue)?;
+        Ok(match std::str::from_utf8(&self.unescaped) {
+            Ok(value) => Ok(Cow::Owned(value.to_owned())),
+            Err(_) => Err(self.unescaped.clone()),
+        })
     }
 
-    /// Appends what stands before the closing quote, which is consumed, with escapes resolved.
-    fn unescaped(&mut self, mut text: Vec<u8>, line_feed: fn(String) -> ErrorKind) -> Result<Vec<u8>, Fault> {
+    /// Puts together `text` and what stands before the closing quote, which is consumed, with escapes
+    /// resolved.
+    fn unescape(&mut self, text: &[u8], line_feed: fn(String) -> ErrorKind) -> Result<(), Fault> {
+        self.unescaped.clear();
+        self.unescaped.extend_from_slice(text);
         loop {
             let rest = self.rest();
-            let len = scan::quoted_run(rest);
-            text.extend_from_slice(&rest[..len]);
+            let len = match rest.first_chunk::<8>() {
+                Some(chunk) => {
+                    // All eight are copied, which is quicker than to copy as many as are wanted.
+                    let len = scan::quoted_run_in(*chunk);
+                    self.unescaped.extend_from_slice(chunk);
+                    self.unescaped.truncate(self.unescaped.len() - 8 + len);
+                    len
+                }
+                None => {
+                    let len = scan::quoted_run(rest);
+                    self.unescaped.extend_from_slice(&rest[..len]);
+                    len
+                }
+            };
             self.at += len;
             match self.peek()? {
                 b'"' => {
                     self.at += 1;
-                    return Ok(text);
+                    return Ok(());
                 }
                 b'\\' => {
                     self.at += 1;
-                    text.push(self.escaped()?);
+                    let byte = self.escaped()?;
+                    self.unescaped.push(byte);
                 }
-                _ => return Err(Box::new(line_feed(quoted(&text)))),
+                b'\n' => return Err(Box::new(line_feed(quoted(&self.unescaped)))),
+                // The text goes on behind the eight.
+                _ => {}
             }
         }
     }
 
     /// What the character after a backslash stands for.
+    #[inline]
     fn escaped(&mut self) -> Result<u8, Fault> {
         let byte = match self.peek()? {
             b'n' => b'\n',

@@ -12,7 +12,6 @@ use super::{legal_metric_name, legal_text};
 use crate::format::float::parse_float;
 use crate::format::quote::quoted;
 use crate::model::{MetricType, NameRules, Span};
-use crate::parse::scan::COLON;
 
 /// The bare names that last stood in front of a sample, and where they led. A name leads to the same
 /// family for the rest of the body once a sample has it, since that family then has its type.
@@ -30,11 +29,11 @@ impl<'b> RecentNames<'b> {
     fn take(&mut self, cursor: &mut Cursor<'b>) -> Option<Target> {
         for age in 0..self.names.len() {
             let position = (self.last + age) % self.names.len();
-            if let Some((name, target)) = self.names[position]
+            if let Some((name, target)) = &self.names[position]
                 && cursor.take_bare_name(name)
             {
                 self.last = position;
-                return Some(target);
+                return Some(*target);
             }
         }
         None
@@ -99,17 +98,24 @@ impl<'b> Line<'_, 'b, '_> {
         if self.target.is_some() {
             return Ok(());
         }
-        let name = self.cursor.name(COLON, ErrorKind::LineFeedInMetricName)?;
+        let Some(name) = self.cursor.bare_name::<true>() else { return self.other_name() };
+        let target = self.assembly.resolve(Cow::Borrowed(name))?;
+        self.assembly.settle_type(target);
+        self.target = Some(target);
+        recent.remember(name, target);
+        Ok(())
+    }
+
+    /// A name with a quoted part, or none at all.
+    #[inline(never)]
+    fn other_name(&mut self) -> Result<(), Fault> {
+        let name = self.cursor.name::<true>(ErrorKind::LineFeedInMetricName)?;
         if name.is_empty() {
             return Err(Box::new(ErrorKind::NoMetricName));
         }
-        let bare = if let Name::Bare(bare) = name { Some(bare) } else { None };
         let target = self.assembly.resolve(legal_metric_name(name, self.names)?)?;
         self.assembly.settle_type(target);
         self.target = Some(target);
-        if let Some(bare) = bare {
-            recent.remember(bare, target);
-        }
         Ok(())
     }
 
@@ -128,7 +134,7 @@ impl<'b> Line<'_, 'b, '_> {
             if self.cursor.peek()? == b'}' {
                 break;
             }
-            let name = self.cursor.name(0, ErrorKind::LineFeedInLabelName)?;
+            let name = self.cursor.name::<false>(ErrorKind::LineFeedInLabelName)?;
             if name.is_empty() {
                 return Err(self.fault(ErrorKind::NoLabelName));
             }
@@ -212,22 +218,27 @@ impl<'b> Line<'_, 'b, '_> {
     #[inline]
     fn is_bound(&self, name: &str) -> bool {
         match self.target {
-            Some(target) => bound_label(target.kind).is_some_and(|label| label == name),
+            Some(target) => bound_label(target.kind()).is_some_and(|label| label == name),
             None => name == "le" || name == "quantile",
         }
     }
 
     #[inline]
     fn check_size(&self, name: &str, value: &str) -> Result<(), Fault> {
-        let limits = self.assembly.limits();
-        if value.len() > limits.value_bytes {
-            return Err(Box::new(ErrorKind::OverLimit(limits.over_value(&quoted(name.as_bytes())))));
-        }
-        if self.assembly.line_is_full() {
-            let metric = self.assembly.quoted_name(self.target);
-            return Err(Box::new(ErrorKind::OverLimit(limits.over_labels(&metric))));
+        if value.len() > self.assembly.limits().value_bytes || self.assembly.line_is_full() {
+            return Err(self.over_size(name, value));
         }
         Ok(())
+    }
+
+    #[cold]
+    fn over_size(&self, name: &str, value: &str) -> Fault {
+        let limits = self.assembly.limits();
+        Box::new(ErrorKind::OverLimit(if value.len() > limits.value_bytes {
+            limits.over_value(&quoted(name.as_bytes()))
+        } else {
+            limits.over_labels(&self.assembly.quoted_name(self.target))
+        }))
     }
 
     #[inline]
@@ -261,7 +272,7 @@ impl<'b> Line<'_, 'b, '_> {
         self.assembly.settle_type(target);
         self.target = Some(target);
         // Labels read before the name are now held against its type.
-        if let Some(label) = bound_label(target.kind) {
+        if let Some(label) = bound_label(target.kind()) {
             for value in self.assembly.take_from_line(label) {
                 self.bound = bound(target, &value)?;
             }
@@ -277,9 +288,8 @@ impl<'b> Line<'_, 'b, '_> {
     #[inline]
     fn value(&mut self) -> Result<(), Fault> {
         let start = self.cursor.at;
-        let word = self.cursor.word()?;
+        let value = self.cursor.float()?;
         let text = Span { start: start as u32, end: self.cursor.at as u32 };
-        let value = parse_float(word).ok_or_else(|| Box::new(ErrorKind::Value(quoted(word))))?;
         let target = self.target.ok_or_else(|| Box::new(ErrorKind::NoMetricName))?;
         self.assembly.add(target, self.bound, value, text)?;
         if self.cursor.peek()? == b'\n' {
@@ -313,7 +323,7 @@ impl<'b> Line<'_, 'b, '_> {
 
 fn bound(target: Target, value: &str) -> Result<f64, Fault> {
     parse_float(value.as_bytes()).ok_or_else(|| {
-        let label = bound_label(target.kind).unwrap_or_default();
+        let label = bound_label(target.kind()).unwrap_or_default();
         Box::new(ErrorKind::Bound(label, quoted(value.as_bytes())))
     })
 }
