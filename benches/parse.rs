@@ -1,9 +1,16 @@
 //! What reading a push costs: a body as clients send it, one of histograms, hard ones, and the numbers in them.
+//!
+//! `cargo bench --bench parse -- --slowest [FOLDER...]` looks for the slowest bodies instead, among made ones
+//! and those in the folders, such as fuzz/corpus/parse_text.
+
+#[path = "parse/slowest.rs"]
+mod slowest;
 
 use std::fmt::Write;
 use std::hint::black_box;
+use std::process::ExitCode;
 
-use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use criterion::{BatchSize, Criterion, Throughput, criterion_group};
 use floodway::format::float::{parse_float, write_float};
 use floodway::model::template::Template;
 use floodway::model::{Families, NameRules};
@@ -190,4 +197,15 @@ fn paths(criterion: &mut Criterion) {
 }
 
 criterion_group!(benches, bodies, known, numbers, paths);
-criterion_main!(benches);
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
+    if let Some((option, folders)) = arguments.split_first()
+        && option == "--slowest"
+    {
+        return if slowest::run(folders) { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+    }
+    benches();
+    Criterion::default().configure_from_args().final_summary();
+    ExitCode::SUCCESS
+}

@@ -3,7 +3,13 @@
 //! Series and parts are appended as they arrive. Bodies as clients write them arrive in order; one
 //! whose families or series interleave is put in order at the end, by two counting sorts.
 
+mod finish;
+mod target;
+
 use std::borrow::Cow;
+
+use self::target::Role;
+pub(super) use self::target::Target;
 
 use super::error::{ErrorKind, Fault};
 use super::index::{Index, hash_of, hash_of_name};
@@ -12,54 +18,8 @@ use crate::model::{
     Families, Family, Field, Label, MetricType, Number, Part, PushLimits, SampleSpan, Series, Span,
 };
 
-/// The family a name leads to, and what the name says about the sample.
-///
-/// In one word, from the lowest bits: the family, its type, the role. Every line hands it on, and a struct
-/// that is written by its fields and then copied as a whole makes the processor wait.
-#[derive(Clone, Copy)]
-pub(super) struct Target(u64);
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Role {
-    /// A plain value, a quantile or a bucket.
-    Base,
-    Sum,
-    Count,
-}
-
-impl Target {
-    fn new(family: u32, kind: MetricType, role: Role) -> Target {
-        Target(u64::from(family) | (kind as u64) << 32 | (role as u64) << 40)
-    }
-
-    fn family(self) -> usize {
-        self.0 as u32 as usize
-    }
-
-    #[inline]
-    pub(super) fn kind(self) -> MetricType {
-        const KINDS: [MetricType; 6] = [
-            MetricType::Counter,
-            MetricType::Gauge,
-            MetricType::Summary,
-            MetricType::Untyped,
-            MetricType::Histogram,
-            MetricType::GaugeHistogram,
-        ];
-        KINDS[usize::from((self.0 >> 32) as u8)]
-    }
-
-    fn role(self) -> Role {
-        match self.0 >> 40 {
-            0 => Role::Base,
-            1 => Role::Sum,
-            _ => Role::Count,
-        }
-    }
-}
-
-// New elements are pushed as these and then filled in place: put together elsewhere and copied in, they
-// wait for what was just written piece by piece.
+// New elements are pushed as these and then filled in place, by `set`: put together elsewhere and copied in,
+// they wait for what was just written piece by piece.
 const NO_FAMILY: Family<'static> = Family {
     name: Cow::Borrowed(""),
     help: None,
@@ -74,6 +34,12 @@ const NO_SERIES: Series = Series {
     value: 0.0,
     count: Number::Int(0),
 };
+
+/// Overwrites an empty text, which owns nothing that would have to be looked for and dropped.
+#[inline]
+fn set<'b>(place: &mut Cow<'b, str>, text: Cow<'b, str>) {
+    std::mem::forget(std::mem::replace(place, text));
+}
 
 /// What is known of a family beyond what the model keeps.
 struct FamilyState {
@@ -191,7 +157,7 @@ impl<'b, 's> Assembly<'b, 's> {
         }
         self.into.families.push(NO_FAMILY);
         if let Some(family) = self.into.families.last_mut() {
-            family.name = name;
+            set(&mut family.name, name);
         }
         self.scratch.families.push(FamilyState { has_type: false, last_series: 0 });
         self.scratch.family_index.insert(vacancy, hash, family);
@@ -331,8 +297,8 @@ impl<'b, 's> Assembly<'b, 's> {
         self.is_like_last_line &= is_guessed;
         self.into.labels.push(NO_LABEL);
         if let Some(label) = self.into.labels.last_mut() {
-            label.name = Cow::Borrowed(name);
-            label.value = Cow::Borrowed(value);
+            set(&mut label.name, Cow::Borrowed(name));
+            set(&mut label.value, Cow::Borrowed(value));
         }
     }
 
@@ -499,85 +465,6 @@ impl<'b, 's> Assembly<'b, 's> {
         self.into.parts.push(part);
         self.scratch.part_series.push(series);
         own_position
-    }
-
-    /// The families that have samples, in order of their first mention.
-    pub(super) fn finish(mut self) -> Families<'b> {
-        if self.parts_interleave {
-            self.order_parts();
-        }
-        if self.series_interleave {
-            self.order_series();
-        }
-        if self.has_float_counts {
-            self.unify_counts();
-        }
-        if self.families_with_series < self.into.families.len() {
-            self.into.families.retain(|family| !family.series.is_empty());
-        }
-        self.into
-    }
-
-    /// Brings the parts of each series together, in order of arrival.
-    fn order_parts(&mut self) {
-        let mut next = Vec::with_capacity(self.into.series.len());
-        let mut start = 0;
-        for series in &mut self.into.series {
-            let len = series.parts.len() as u32;
-            series.parts = Span { start, end: start + len };
-            next.push(start);
-            start += len;
-        }
-        let mut ordered = self.into.parts.clone();
-        for (part, &series) in self.into.parts.iter().zip(&self.scratch.part_series) {
-            let position = &mut next[series as usize];
-            ordered[*position as usize] = *part;
-            *position += 1;
-        }
-        self.into.parts = ordered;
-    }
-
-    /// Brings the series of each family together, in order of arrival.
-    fn order_series(&mut self) {
-        let mut next = Vec::with_capacity(self.into.families.len());
-        let mut start = 0;
-        for family in &mut self.into.families {
-            let len = family.series.len() as u32;
-            family.series = Span { start, end: start + len };
-            next.push(start);
-            start += len;
-        }
-        let mut ordered = self.into.series.clone();
-        let mut moved_to = Vec::with_capacity(ordered.len());
-        for (series, &family) in self.into.series.iter().zip(&self.scratch.series_family) {
-            let position = &mut next[family as usize];
-            ordered[*position as usize] = series.clone();
-            moved_to.push(*position);
-            *position += 1;
-        }
-        self.into.series = ordered;
-        for sample in &mut self.into.samples {
-            sample.series = moved_to[sample.series as usize];
-        }
-        for (series, _) in &mut self.into.timestamps {
-            *series = moved_to[*series as usize];
-        }
-    }
-
-    /// Makes all counts of a histogram floats if one of them is.
-    fn unify_counts(&mut self) {
-        let is_float = |number: &Number| matches!(number, Number::Float(_));
-        for family in self.into.families.iter().filter(|family| family.kind.has_buckets()) {
-            for series in &mut self.into.series[family.series.range()] {
-                let parts = &mut self.into.parts[series.parts.range()];
-                if is_float(&series.count) || parts.iter().any(|part| is_float(&part.value)) {
-                    series.count = Number::Float(series.count.as_f64());
-                    for part in parts {
-                        part.value = Number::Float(part.value.as_f64());
-                    }
-                }
-            }
-        }
     }
 }
 
