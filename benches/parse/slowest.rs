@@ -39,7 +39,8 @@ pub fn run(folders: &[String]) -> bool {
     };
     let mut fast_enough = true;
     for (format, read) in [("text", as_text), ("OpenMetrics", as_openmetrics)] {
-        let rates = bodies.iter().map(|(name, body)| (2.0 * body.len() as f64 / seconds(read, body) / 1e9, name));
+        let rates =
+            bodies.iter().map(|(name, body)| (2.0 * body.len() as f64 / seconds(read, body) / 1e9, name));
         let mut rates: Vec<(f64, &String)> = rates.collect();
         rates.sort_by(|one, other| one.0.total_cmp(&other.0));
         println!("{format}: the slowest of {} bodies, GB/s, at least {GIGABYTES_MIN} wanted", rates.len());

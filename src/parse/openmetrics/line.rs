@@ -55,7 +55,8 @@ impl<'b> Line<'b> {
     }
 }
 
-fn descriptor(line: &[u8]) -> Option<Line<'_>> {
+/// What a line that begins with `#` says, if anything.
+pub(super) fn descriptor(line: &[u8]) -> Option<Line<'_>> {
     let rest = line.strip_prefix(b"# ")?;
     let (keyword, rest) = rest.split_first_chunk::<5>()?;
     let make = match keyword {

@@ -2,9 +2,11 @@
 
 use std::collections::HashMap;
 
+use rapidhash::quality::GlobalState;
+
 use super::error::ErrorKind;
 use super::line::{Line, Name, Sample, unescaped};
-use super::{OpenMetrics, exemplar};
+use super::{OpenMetrics, exemplar, line};
 use crate::format::float::parse_float;
 use crate::format::quote::quoted;
 use crate::model::NameRules;
@@ -62,10 +64,10 @@ impl Kind {
 }
 
 /// The types of all families, by name, since HELP may stand before TYPE.
-pub(super) fn declared_kinds(body: &[u8]) -> HashMap<&[u8], Kind> {
-    let mut kinds = HashMap::new();
+pub(super) fn declared_kinds(body: &[u8]) -> HashMap<&[u8], Kind, GlobalState> {
+    let mut kinds = HashMap::with_hasher(GlobalState::new());
     for line in body.split(|byte| *byte == b'\n').filter(|line| line.starts_with(b"# TYPE ")) {
-        if let Ok(Line::Type(name, kind)) = Line::read(line)
+        if let Some(Line::Type(name, kind)) = line::descriptor(line)
             && let Some((_, kind, ..)) = KINDS.iter().find(|row| row.0.as_bytes() == kind)
         {
             kinds.insert(name.text, *kind);
@@ -75,14 +77,18 @@ pub(super) fn declared_kinds(body: &[u8]) -> HashMap<&[u8], Kind> {
 }
 
 pub(super) struct Rewriter<'b, 'd> {
-    declared: &'d HashMap<&'b [u8], Kind>,
+    declared: &'d HashMap<&'b [u8], Kind, GlobalState>,
     names: NameRules,
     out: OpenMetrics,
     samples: usize,
 }
 
 impl<'b, 'd> Rewriter<'b, 'd> {
-    pub(super) fn new(declared: &'d HashMap<&'b [u8], Kind>, names: NameRules, out: OpenMetrics) -> Self {
+    pub(super) fn new(
+        declared: &'d HashMap<&'b [u8], Kind, GlobalState>,
+        names: NameRules,
+        out: OpenMetrics,
+    ) -> Self {
         Rewriter { declared, names, out, samples: 0 }
     }
 
@@ -105,7 +111,7 @@ impl<'b, 'd> Rewriter<'b, 'd> {
                 self.descriptor("# TYPE ", name, row.2.as_bytes());
             }
             Line::Unit(name, unit) => self.unit(name, unit)?,
-            Line::Sample(sample) => self.sample(&sample)?,
+            Line::Sample(sample) => self.sample(line, &sample)?,
         }
         Ok(false)
     }
@@ -140,14 +146,15 @@ impl<'b, 'd> Rewriter<'b, 'd> {
         }
     }
 
-    fn sample(&mut self, sample: &Sample<'b>) -> Result<(), ErrorKind> {
+    fn sample(&mut self, line: &[u8], sample: &Sample<'b>) -> Result<(), ErrorKind> {
         let name = sample.name;
         let (stem, kind, suffix) = self.resolve(name)?;
-        let value_fault = || ErrorKind::Value { text: quoted(sample.value), kind: kind.name() };
-        match (kind, parse_float(sample.value)) {
-            (Kind::Info, Some(value)) if value != 1.0 => return Err(value_fault()),
-            (Kind::StateSet, Some(value)) if value != 0.0 && value != 1.0 => return Err(value_fault()),
-            _ => {}
+        // What is no number at all is left to the text parser.
+        let is_allowed = |value: f64| value == 1.0 || value == 0.0 && kind == Kind::StateSet;
+        if matches!(kind, Kind::Info | Kind::StateSet)
+            && parse_float(sample.value).is_some_and(|value| !is_allowed(value))
+        {
+            return Err(ErrorKind::Value { text: quoted(sample.value), kind: kind.name() });
         }
         if let Some(exemplar) = sample.exemplar {
             if !matches!(suffix, "_total" | "_bucket") {
@@ -166,6 +173,13 @@ impl<'b, 'd> Rewriter<'b, 'd> {
         }
         self.samples += 1;
         let out = &mut self.out.text;
+        let is_same_name = stem.len() + suffix.len() == name.text.len()
+            && (suffix.is_empty() || name.text.ends_with(suffix.as_bytes()));
+        if is_same_name && sample.timestamp.is_none() && sample.exemplar.is_none() {
+            out.extend_from_slice(line);
+            out.push(b'\n');
+            return Ok(());
+        }
         out.extend_from_slice(if name.is_quoted { b"{" } else { b"" });
         name.write(out, stem, suffix);
         out.extend_from_slice(sample.labels);
@@ -177,6 +191,9 @@ impl<'b, 'd> Rewriter<'b, 'd> {
 
     /// A sample's name without its suffix, the type of its family, and its suffix in text.
     fn resolve(&self, name: Name<'b>) -> Result<(&'b [u8], Kind, &'static str), ErrorKind> {
+        if self.declared.is_empty() {
+            return Ok((name.text, Kind::Unknown, ""));
+        }
         if let Some(kind) = self.declared.get(name.text) {
             let needs_suffix =
                 matches!(kind, Kind::Counter | Kind::Histogram | Kind::GaugeHistogram | Kind::Info);

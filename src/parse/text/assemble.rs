@@ -64,7 +64,7 @@ pub(super) struct Scratch {
 }
 
 /// Entries of working memory that are kept from body to body.
-const SCRATCH_MAX: usize = 1 << 16;
+const SCRATCH_MAX: usize = 1 << 17;
 
 impl Scratch {
     fn clear(&mut self) {
@@ -99,9 +99,9 @@ pub(super) struct Assembly<'b, 's> {
     scratch: &'s mut Scratch,
     /// Where the labels of the current line begin.
     line_labels: usize,
-    /// The marks of the first so many of them, see [`mark`].
-    line_marks: u64,
-    line_marked: usize,
+    /// The [places](place) of the first so many of them, as a set.
+    line_places: u64,
+    line_placed: usize,
     /// How many of them are in the line's index.
     line_indexed: usize,
     /// The labels of the series that the line before led to.
@@ -124,8 +124,8 @@ impl<'b, 's> Assembly<'b, 's> {
             limits,
             scratch,
             line_labels: 0,
-            line_marks: 0,
-            line_marked: 0,
+            line_places: 0,
+            line_placed: 0,
             line_indexed: 0,
             last_labels: Span::default(),
             last_series: 0,
@@ -222,8 +222,8 @@ impl<'b, 's> Assembly<'b, 's> {
 
     pub(super) fn begin_line(&mut self) {
         self.line_labels = self.into.labels.len();
-        self.line_marks = 0;
-        self.line_marked = 0;
+        self.line_places = 0;
+        self.line_placed = 0;
         self.line_indexed = 0;
         self.is_like_last_line = self.is_guessing;
     }
@@ -236,14 +236,15 @@ impl<'b, 's> Assembly<'b, 's> {
     #[inline]
     pub(super) fn line_has(&mut self, name: &str) -> bool {
         let labels = &self.into.labels[self.line_labels..];
-        for label in &labels[self.line_marked..] {
-            self.line_marks |= mark(&label.name);
+        for label in &labels[self.line_placed..] {
+            self.line_places |= 1 << place(&label.name);
         }
-        self.line_marked = labels.len();
-        self.line_marks & mark(name) != 0 && self.line_has_marked(name)
+        self.line_placed = labels.len();
+        self.line_places & 1 << place(name) != 0 && self.line_has_in_place(name)
     }
 
-    fn line_has_marked(&mut self, name: &str) -> bool {
+    #[cold]
+    fn line_has_in_place(&mut self, name: &str) -> bool {
         let labels = &self.into.labels[self.line_labels..];
         if labels.len() <= PAIRWISE_MAX {
             return labels.iter().any(|label| label.name == name);
@@ -320,7 +321,7 @@ impl<'b, 's> Assembly<'b, 's> {
             }
         }
         self.into.labels.truncate(kept);
-        self.line_marked = 0;
+        self.line_placed = 0;
         self.line_indexed = 0;
         taken
     }
@@ -468,13 +469,12 @@ impl<'b, 's> Assembly<'b, 's> {
     }
 }
 
-/// One of 64 bits. Names that have different ones are different.
+/// One of 64 places. Names that have different ones are different.
 #[inline]
-fn mark(name: &str) -> u64 {
+fn place(name: &str) -> usize {
     let bytes = name.as_bytes();
     let byte = |at: usize| bytes.get(at).map_or(0, |byte| usize::from(*byte));
-    let sum = 3 * byte(0) + 5 * byte(bytes.len() / 2) + byte(bytes.len().wrapping_sub(1)) + bytes.len();
-    1 << (sum % 64)
+    (3 * byte(0) + 5 * byte(bytes.len() / 2) + byte(bytes.len().wrapping_sub(1)) + bytes.len()) % 64
 }
 
 /// Whether both say the same, in whatever order. Each has a name only once.
@@ -484,6 +484,15 @@ fn same_labels(left: &[Label<'_>], right: &[Label<'_>]) -> bool {
     }
     if left == right {
         return true;
+    }
+    if left.len() <= PAIRWISE_MAX {
+        let mut positions = [0; 64];
+        for (position, label) in right.iter().enumerate() {
+            positions[place(&label.name)] = position;
+        }
+        return left
+            .iter()
+            .all(|label| right[positions[place(&label.name)]] == *label || right.contains(label));
     }
     let sorted = |labels: &[Label<'_>]| {
         let mut positions: Vec<usize> = (0..labels.len()).collect();

@@ -216,8 +216,8 @@ impl<'b> Cursor<'b> {
         }
     }
 
-    /// A name with a quoted part, or none at all.
-    fn other_name<const COLONS: bool>(
+    /// What begins here where no bare name does: a name with a quoted part, or none at all.
+    pub(super) fn other_name<const COLONS: bool>(
         &mut self,
         line_feed: fn(String) -> ErrorKind,
     ) -> Result<Name<'b>, Fault> {

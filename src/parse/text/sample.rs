@@ -109,7 +109,7 @@ impl<'b> Line<'_, 'b, '_> {
     /// A name with a quoted part, or none at all.
     #[inline(never)]
     fn other_name(&mut self) -> Result<(), Fault> {
-        let name = self.cursor.name::<true>(ErrorKind::LineFeedInMetricName)?;
+        let name = self.cursor.other_name::<true>(ErrorKind::LineFeedInMetricName)?;
         if name.is_empty() {
             return Err(Box::new(ErrorKind::NoMetricName));
         }
