@@ -84,6 +84,7 @@ const FENCES: &[(&str, &[&str])] = &[
     ("jiff", &["telemetry", "http"]),
     ("csv", &["plugin/lookup.rs"]),
     ("bcrypt", &["http/auth.rs"]),
+    ("lexical_parse_float", &["format"]),
     ("listenfd", &["server"]),
     ("memchr", &["parse", "format", "http", "plugin"]),
     ("mlua", &["plugin"]),
