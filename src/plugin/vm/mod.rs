@@ -146,7 +146,6 @@ impl Vm {
             let (push, dying) = handles(&lua, &state)?;
             let step = fast::stepper(&lua, &state)?;
             let drive: Function = binary(&lua, "drive", &OWN.drive)?.call(())?;
-            lua.gc_restart();
             Ok((lua, push, dying, step, drive))
         };
         let (lua, push, dying, step, drive) = make().map_err(|error: mlua::Error| Fault::from_lua(&error))?;
@@ -384,14 +383,12 @@ pub enum ResultField<'f> {
 /// Makes a further member of `gate` in a fresh machine.
 type Member<'m> = &'m dyn Fn(&Lua) -> mlua::Result<Table>;
 
-/// A sandboxed machine; in one for tests, `test` makes `gate.test`. Its collector stands still: so far next to
-/// nothing is garbage.
+/// A sandboxed machine; in one for tests, `test` makes `gate.test`.
 fn build(state: &Rc<State>, memory_bytes: usize, test: Option<Member<'_>>) -> mlua::Result<Lua> {
     let libraries =
         StdLib::TABLE | StdLib::STRING | StdLib::UTF8 | StdLib::BIT | StdLib::MATH | StdLib::BUFFER;
     let lua = Lua::new_with(libraries, LuaOptions::default())?;
     lua.set_memory_limit(memory_bytes)?;
-    lua.gc_stop();
     interrupt::install(&lua)?;
     let prelude = binary(&lua, "prelude", &OWN.prelude)?;
     let pure = state.clone();
