@@ -1,6 +1,7 @@
 //! Bodies that their group knows.
 //!
-//! Where what is stored hangs on the body alone, its template says all of it. Where it hangs on more: whoever stands between body and store (plugins that see values) keeps with a template what it needs to
+//! Where what is stored hangs on the body alone, its template says all of it. Where it hangs on more,
+//! whoever stands between body and store (plugins that see values) keeps with a template what it needs to
 //! go on from the body's values alone. If it then comes to the same end as before, the shape it came to is
 //! known as well, and only values are stored.
 
