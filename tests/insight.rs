@@ -3,36 +3,12 @@
 
 mod common;
 
-use std::fs;
-use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
-
 use common::Server;
+use common::folder::Folder;
 use serde_json::{Value, json};
 
-/// A folder of plugins, removed with its test.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new(files: &[(&str, &str)]) -> Folder {
-        static COUNT: AtomicU64 = AtomicU64::new(0);
-        let number = COUNT.fetch_add(1, Ordering::Relaxed);
-        let folder =
-            Folder(std::env::temp_dir().join(format!("floodway-insight-{}-{number}", std::process::id())));
-        fs::create_dir_all(&folder.0).unwrap();
-        files.iter().for_each(|(name, text)| fs::write(folder.0.join(name), text).unwrap());
-        folder
-    }
-
-    fn serve(&self) -> Server {
-        Server::start(&[&format!("--plugin.dir={}", self.0.display()), "--web.enable-admin-api"])
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
+fn serve(folder: &Folder) -> Server {
+    Server::start(&[&folder.flag(), "--web.enable-admin-api"])
 }
 
 /// Does something to all that there is.
@@ -81,7 +57,7 @@ fn what_runs_in_shadow_changes_nothing_and_is_told() {
                   \x20 - { regex: a, action: labeldrop }\n  group_relabel_configs:\n\
                   \x20 - { target_label: zone, replacement: z }\n";
     let folder = Folder::new(&[("loud.lua", LOUD), ("plugins.yml", config)]);
-    let (shadowed, plain) = (folder.serve(), Server::start(&[]));
+    let (shadowed, plain) = (serve(&folder), Server::start(&[]));
     for server in [&shadowed, &plain] {
         for job in ["good", "bad", "worse", "loop"] {
             // Pushed twice: what is known of a shape makes no difference.
@@ -121,7 +97,7 @@ fn what_runs_in_shadow_changes_nothing_and_is_told() {
 #[test]
 fn plugins_are_listed_with_what_they_did() {
     let folder = Folder::new(&[("loud.lua", LOUD)]);
-    let server = folder.serve();
+    let server = serve(&folder);
     assert_eq!(server.put("/metrics/job/good", "m 1\n").status, 200);
     assert_eq!(server.put("/metrics/job/bad", "m 1\n").status, 422);
     assert_eq!(server.put("/metrics/job/worse", "m 1\n").status, 500);
@@ -160,7 +136,7 @@ fn plugins_are_listed_with_what_they_did() {
     assert!(page.contains("loud.lua") && page.contains("error E_RUNTIME"), "{page}");
     // Without plugins there is nothing to list, and the configuration takes the admin API.
     assert_eq!(Server::start(&[]).api("/api/v1/plugins")["plugins"], json!([]));
-    let plain = Server::start(&[&format!("--plugin.dir={}", folder.0.display())]);
+    let plain = Server::start(&[&folder.flag()]);
     assert_eq!(plugin(&plain, 0)["config"], Value::Null);
 }
 
@@ -174,7 +150,7 @@ fn validated(server: &Server, method: &str, target: &str, body: &str) -> Value {
 #[test]
 fn a_push_is_tried_out_without_a_trace_of_it() {
     let folder = Folder::new(&[("loud.lua", LOUD)]);
-    let server = folder.serve();
+    let server = serve(&folder);
     assert_eq!(server.put("/metrics/job/held", "k 1\n").status, 200);
     let before = exposed(&server);
     let figures = plugin(&server, 0);

@@ -6,46 +6,24 @@ mod common;
 
 use std::fs;
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::Instant;
 
+use common::folder::Folder;
 use common::{PATIENCE, Server, program};
 
-/// A folder that is removed when the test is over.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new(name: &str, files: &[(&str, &str)]) -> Folder {
-        let folder = Folder(std::env::temp_dir().join(format!("floodway-{name}-{}", std::process::id())));
-        fs::create_dir_all(&folder.0).unwrap();
-        files.iter().for_each(|(name, text)| folder.write(name, text));
-        folder
-    }
-
-    fn write(&self, name: &str, text: &str) {
-        let path = self.0.join(name);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(path, text).unwrap();
-    }
-
-    fn serve(&self) -> Server {
-        Server::start(&[&format!("--plugin.dir={}", self.0.display()), "--web.workers=1"])
-    }
-
-    fn run(&self, arguments: &[&str], input: &str) -> Output {
-        let mut command = program();
-        command.current_dir(&self.0).args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped());
-        let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
-        child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
-        child.wait_with_output().unwrap()
-    }
+fn serve(folder: &Folder) -> Server {
+    Server::start(&[&folder.flag(), "--web.workers=1"])
 }
 
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
+/// Runs the program in `folder` with `input` to read.
+fn run_in(folder: &Folder, arguments: &[&str], input: &str) -> Output {
+    let mut command = program();
+    command.current_dir(folder.path()).args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+    child.wait_with_output().unwrap()
 }
 
 fn text(output: &Output) -> String {
@@ -67,7 +45,7 @@ fn wait_for(server: &Server, words: &str) {
 fn the_walk_through_of_the_manual_works_as_written() {
     let manual = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("plugins/README.md")).unwrap();
     let section = manual.split("\n## ").find(|part| part.starts_with("From an empty file")).unwrap();
-    let folder = Folder::new("walk", &[]);
+    let folder = Folder::new(&[]);
     let mut server = None;
     let mut commands = 0;
     for (before, block) in blocks(section) {
@@ -82,7 +60,7 @@ fn the_walk_through_of_the_manual_works_as_written() {
             let (command, expected) = step.split_once('\n').unwrap();
             commands += 1;
             if command == "floodway --plugin.dir=plugins &" {
-                let flag = format!("--plugin.dir={}", folder.0.join("plugins").display());
+                let flag = format!("--plugin.dir={}", folder.path().join("plugins").display());
                 server = Some(Server::start(&[&flag]));
                 continue;
             }
@@ -92,7 +70,7 @@ fn the_walk_through_of_the_manual_works_as_written() {
             let path = format!("{}:{}", binary.display(), std::env::var("PATH").unwrap());
             let output = Command::new("bash")
                 .args(["-c", &format!("{command} 2>&1")])
-                .current_dir(&folder.0)
+                .current_dir(folder.path())
                 .env("PATH", path)
                 .output()
                 .unwrap();
@@ -109,17 +87,17 @@ fn the_recipes_of_the_manual_work_as_written() {
     let section = manual.split("\n## ").find(|part| part.starts_with("Cookbook")).unwrap();
     let recipes: Vec<&str> = section.split("\n### ").skip(1).collect();
     assert_eq!(recipes.len(), 10);
-    for (number, recipe) in recipes.iter().enumerate() {
+    for recipe in recipes {
         let title = recipe.lines().next().unwrap();
-        let folder = Folder::new(&format!("recipe-{number}"), &[]);
+        let folder = Folder::new(&[]);
         for (before, block) in blocks(recipe) {
             let content = block.split_once('\n').unwrap().1;
             folder.write(before.trim_end().rsplit('`').nth(1).unwrap(), content);
         }
-        let output = folder.run(&["plugin", "test"], "");
+        let output = run_in(&folder, &["plugin", "test"], "");
         assert!(output.status.success(), "{title}: {}", text(&output));
         assert!(!text(&output).starts_with("0 passed"), "{title}");
-        let output = folder.run(&["plugin", "check"], "");
+        let output = run_in(&folder, &["plugin", "check"], "");
         // What is required has no value here.
         let is_well =
             text(&output).ends_with("1 plugin, all well\n") || text(&output).contains("is required");
@@ -144,8 +122,8 @@ const TELLS: &str = "return { api = 1, headers = { 'X-Who' },
 
 #[test]
 fn a_plugin_knows_the_request() {
-    let folder = Folder::new("tells", &[("p.lua", TELLS)]);
-    let server = folder.serve();
+    let folder = Folder::new(&[("p.lua", TELLS)]);
+    let server = serve(&folder);
     let answer = server.send(
         "PUT",
         "/metrics/job/a%2Db?x=y",
@@ -166,14 +144,11 @@ fn a_plugin_knows_the_request() {
 
 #[test]
 fn refusals_are_json_for_those_who_ask() {
-    let folder = Folder::new(
-        "json",
-        &[(
-            "p.lua",
-            "return { api = 1, on_request = function() return gate.reject(429, 'no \"more\"', { code = 'rate', retry_after = 3 }) end }",
-        )],
-    );
-    let server = folder.serve();
+    let folder = Folder::new(&[(
+        "p.lua",
+        "return { api = 1, on_request = function() return gate.reject(429, 'no \"more\"', { code = 'rate', retry_after = 3 }) end }",
+    )]);
+    let server = serve(&folder);
     for method in ["PUT", "DELETE"] {
         let answer =
             server.send(method, "/metrics/job/a", &[("Accept", "text/plain;q=0.5, application/JSON")], b"");
@@ -194,9 +169,7 @@ fn refusals_are_json_for_those_who_ask() {
 
 #[test]
 fn results_are_told_after_the_answer_and_the_end_before_it() {
-    let folder = Folder::new(
-        "results",
-        &[(
+    let folder = Folder::new(&[(
             "p.lua",
             "return { api = 1,
                on_request = function(req) req.ctx.seen = req.job if req.job == 'no' then return gate.reject(422, 'so') end end,
@@ -207,7 +180,7 @@ fn results_are_told_after_the_answer_and_the_end_before_it() {
                shutdown = function(reason) print('ends by ' .. reason) end }",
         )],
     );
-    let server = folder.serve();
+    let server = serve(&folder);
     server.must_put("/metrics/job/yes", "a 1\nb 2\n");
     assert_eq!(server.put("/metrics/job/no", "a 1\n").status, 422);
     wait_for(
@@ -222,35 +195,35 @@ fn results_are_told_after_the_answer_and_the_end_before_it() {
 
 #[test]
 fn a_new_plugin_comes_with_tests_that_pass() {
-    let folder = Folder::new("new", &[]);
-    assert_eq!(text(&folder.run(&["plugin", "new", "owner"], "")), "wrote owner.lua\nwrote owner_test.lua\n");
-    assert_eq!(folder.run(&["plugin", "new", "owner"], "").status.code(), Some(1));
-    let output = folder.run(&["plugin", "test"], "");
+    let folder = Folder::new(&[]);
+    assert_eq!(
+        text(&run_in(&folder, &["plugin", "new", "owner"], "")),
+        "wrote owner.lua\nwrote owner_test.lua\n"
+    );
+    assert_eq!(run_in(&folder, &["plugin", "new", "owner"], "").status.code(), Some(1));
+    let output = run_in(&folder, &["plugin", "test"], "");
     assert!(output.status.success() && text(&output).ends_with("3 passed, 0 failed\n"), "{}", text(&output));
     folder.write("owner_test.lua", "gate.test.case('no', function() gate.test.ok(false) end)");
-    let output = folder.run(&["plugin", "test", "owner_test.lua"], "");
+    let output = run_in(&folder, &["plugin", "test", "owner_test.lua"], "");
     assert_eq!(output.status.code(), Some(1));
     assert_eq!(
         text(&output),
         "FAIL  owner_test.lua: no\n      owner_test.lua:1: expected something true, got false\n0 passed, 1 failed\n"
     );
-    assert_eq!(folder.run(&["plugin", "test", "--nope"], "").status.code(), Some(2));
-    assert_eq!(folder.run(&["plugin", "test", "nowhere"], "").status.code(), Some(2));
+    assert_eq!(run_in(&folder, &["plugin", "test", "--nope"], "").status.code(), Some(2));
+    assert_eq!(run_in(&folder, &["plugin", "test", "nowhere"], "").status.code(), Some(2));
 }
 
 #[test]
 fn one_push_runs_without_a_server() {
-    let folder = Folder::new(
-        "run",
-        &[(
-            "plugins.yml",
-            "plugins:\n- name: tenant\n  use: bundled:tenant\n  config: { users: { bob: blue } }\n",
-        )],
-    );
+    let folder = Folder::new(&[(
+        "plugins.yml",
+        "plugins:\n- name: tenant\n  use: bundled:tenant\n  config: { users: { bob: blue } }\n",
+    )]);
     let run = |more: &[&str]| {
         let mut arguments = vec!["plugin", "run", "--config", "plugins.yml", "--path", "/metrics/job/x"];
         arguments.extend(more);
-        folder.run(&arguments, "up 1\n")
+        run_in(&folder, &arguments, "up 1\n")
     };
     let output = run(&["--method", "post", "--user", "bob", "--trace"]);
     let printed = text(&output);
@@ -263,7 +236,7 @@ fn one_push_runs_without_a_server() {
         text(&run(&["--header", "X-Tenant: red"])),
         "HTTP/1.1 401 Unauthorized\n\npush rejected by plugin tenant: no tenant for this caller\n"
     );
-    assert_eq!(folder.run(&["plugin", "run", "--path", "/metrics/job/x"], "").status.code(), Some(2));
+    assert_eq!(run_in(&folder, &["plugin", "run", "--path", "/metrics/job/x"], "").status.code(), Some(2));
     folder.write("plugins.yml", "plugins: [{ name: nope }]");
     let output = run(&[]);
     assert_eq!(output.status.code(), Some(1));
@@ -272,8 +245,8 @@ fn one_push_runs_without_a_server() {
 
 #[test]
 fn a_check_warns_of_what_is_no_lua_5_1() {
-    let folder = Folder::new("check", &[("p.lua", "local n = 0\nn += 1\nreturn { api = 1 }\n")]);
-    let output = folder.run(&["plugin", "check"], "");
+    let folder = Folder::new(&[("p.lua", "local n = 0\nn += 1\nreturn { api = 1 }\n")]);
+    let output = run_in(&folder, &["plugin", "check"], "");
     assert_eq!(
         text(&output),
         "warning: plugin p: p:2: compound assignment is not Lua 5.1\n1 plugin, all well\n"

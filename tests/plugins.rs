@@ -4,41 +4,8 @@
 
 mod common;
 
-use std::fs;
-use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
-
+use common::folder::Folder;
 use common::{Scrape, Server, request_bytes, run};
-
-/// A folder of plugins, removed with its test.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new(files: &[(&str, &str)]) -> Folder {
-        static COUNT: AtomicU64 = AtomicU64::new(0);
-        let number = COUNT.fetch_add(1, Ordering::Relaxed);
-        let path =
-            std::env::temp_dir().join(format!("floodway-wire-plugins-{}-{number}", std::process::id()));
-        fs::create_dir_all(&path).unwrap();
-        let folder = Folder(path);
-        files.iter().for_each(|(name, text)| folder.write(name, text));
-        folder
-    }
-
-    fn write(&self, name: &str, text: &str) {
-        fs::write(self.0.join(name), text).unwrap();
-    }
-
-    fn flag(&self) -> String {
-        format!("--plugin.dir={}", self.0.display())
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
 
 #[track_caller]
 fn is(scrape: &Scrape, series: &str, value: f64) {
@@ -200,9 +167,12 @@ fn metrics_of_plugins_are_shown() {
 
 #[test]
 fn labels_of_plugin_metrics_are_bounded_and_escaped() {
-    let folder = Folder::new(&[(
-        "p.lua",
-        "return { api = 1, init = function()
+    let folder = Folder::new(&[
+        // Time enough on a busy machine.
+        ("plugins.yml", "plugins:\n- { name: p, budget: { time: 1s } }\n"),
+        (
+            "p.lua",
+            "return { api = 1, init = function()
            local many = gate.counter { name = 'many', labels = { 'n' } }
            local odd = gate.counter { name = 'odd', labels = { 'n' } }
            return { on_push = function()
@@ -214,7 +184,8 @@ fn labels_of_plugin_metrics_are_bounded_and_escaped() {
              assert(not pcall(odd.set, odd, 1, 'x'))
            end }
          end }",
-    )]);
+        ),
+    ]);
     let server = Server::start(&[&folder.flag()]);
     server.must_put("/metrics/job/j", "a 1\n");
     let scrape = server.scrape();
@@ -343,9 +314,9 @@ fn attacker(phase: &str, attack: &str) -> String {
 #[test]
 fn a_push_that_a_plugin_ends_leaves_no_trace() {
     let data = Folder::new(&[]);
-    let persistence = format!("--persistence.file={}", data.0.join("data").display());
+    let persistence = format!("--persistence.file={}", data.path().join("data").display());
     let exported = || {
-        let output = run(&["export", &data.0.join("data").display().to_string()]);
+        let output = run(&["export", &data.path().join("data").display().to_string()]);
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).unwrap()
     };

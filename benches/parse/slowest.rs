@@ -18,6 +18,9 @@ const BYTES_MIN: usize = 4096;
 /// No body may be read more slowly.
 const GIGABYTES_MIN: f64 = 0.1;
 
+/// Writes the line of a body that is the number-th.
+type Line<'l> = &'l dyn Fn(usize) -> String;
+
 type Body = (String, Vec<u8>);
 
 /// Prints the slowest bodies, made and from the `folders`, as each format; false if one is too slow.
@@ -105,7 +108,7 @@ fn labels(count: usize, first: usize, label: impl Fn(String) -> String) -> Strin
 fn hard() -> Vec<Body> {
     // Halfway between two doubles: to the last digit it is open which is nearer.
     let smallest_half = "2.4703282292062327208e-324";
-    let lines: &[(&str, &dyn Fn(usize) -> String)] = &[
+    let lines: &[(&str, Line)] = &[
         ("line feeds", &|_| "\n".into()),
         ("blanks", &|_| " \n".into()),
         ("comments", &|_| "#\n".into()),
@@ -137,7 +140,7 @@ fn hard() -> Vec<Body> {
         ("exemplars", &|_| "a_total 1 # {a=\"b\"} 1 1\n".into()),
         ("created times", &|at| format!("{}_created 1\n", short(at))),
     ];
-    let typed: &[(&str, &str, &dyn Fn(usize) -> String)] = &[
+    let typed: &[(&str, &str, Line)] = &[
         ("summaries", "summary", &|at| format!("a{{a=\"{}\"}} 1\n", short(at))),
         ("summaries of two orders", "summary", &|at| {
             format!("a{{{}}} 1\n", if at % 2 == 0 { "a=\"\",b=\"\"" } else { "b=\"\",a=\"\"" })

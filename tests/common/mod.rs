@@ -7,6 +7,7 @@
 #![allow(dead_code)]
 
 mod client;
+pub mod folder;
 pub mod hostile;
 pub mod protobuf;
 mod scrape;
