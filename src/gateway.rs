@@ -248,6 +248,20 @@ impl Gateway {
         })
     }
 
+    /// As [`made_durable`](Gateway::made_durable), for a push or delete that passed; tells plugins what the disk
+    /// made of it.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub async fn settled(&self, passed: Passed) -> Result<Passed, Refusal> {
+        let durable = self.made_durable().await;
+        if let (Some(plugins), Some(number)) = (&self.plugins, passed.open_result) {
+            plugins.close_result(number, durable.as_ref().err());
+        }
+        durable.map(|()| passed)
+    }
+
     pub fn settings(&self) -> &Settings {
         &self.settings
     }

@@ -6,6 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 #[path = "support/process.rs"]
 mod process;
@@ -282,6 +283,35 @@ fn while_the_disk_fails_pushes_are_refused_and_then_taken_again() {
     assert_eq!(before.len(), 3);
     server.kill();
     assert_eq!(Server::start(&folder, &[]).lines("m{"), before);
+}
+
+#[cfg(feature = "plugins")]
+#[test]
+fn plugins_are_told_what_the_disk_made_of_a_push() {
+    let scratch = Scratch::new();
+    let plugins = scratch.path("plugins");
+    fs::create_dir(&plugins).unwrap();
+    let told = "return { api = 1, on_result = function(res, req)
+      gate.log.info('told ' .. req.method .. ' ' .. req.job .. ' ' .. res.status .. ' ' .. (res.code or '-'))
+    end }";
+    fs::write(plugins.join("p.lua"), told).unwrap();
+    let server = Server::start(&scratch.path("groups"), &[&format!("--plugin.dir={}", plugins.display())]);
+    let told = |words: &str| {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while !server.log().contains(words) {
+            assert!(Instant::now() < deadline, "no {words:?} in {}", server.log());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    };
+    server.expect(200, "PUT", "/metrics/job/before", "m 1\n");
+    told("told PUT before 200");
+    server.expect(202, "DELETE", "/metrics/job/before", "");
+    told("told DELETE before 202");
+    let id = format!("--pid={}", server.id());
+    assert!(Command::new("prlimit").args([&id, "--fsize=1:"]).status().unwrap().success());
+    server.expect(503, "PUT", "/metrics/job/during", "m 2\n");
+    told("told PUT during 503");
+    assert!(!server.log().contains("told PUT during 200"));
 }
 
 #[test]

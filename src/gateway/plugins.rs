@@ -116,7 +116,7 @@ impl Gateway {
             return Ok(Passed { stored: true, ..Passed::default() });
         }
         let grants = facts.grants.clone();
-        facts.format = format.name();
+        (facts.format, facts.is_durable) = (format.name(), self.is_durable());
         let known = Cell::new(None);
         let result = plugins.push(plugin::Push {
             key,
@@ -184,14 +184,13 @@ impl Gateway {
         };
         self.check_durable()?;
         let grants = facts.grants.clone();
-        let delete = |key: &GroupingKey| -> Result<bool, Refusal> {
+        let delete = |key: &GroupingKey| {
             grants.check(Action::Delete, key)?;
-            Ok::<bool, Refusal>(self.store.delete(key))
+            self.store.delete(key);
+            Ok(())
         };
-        let result = plugins.delete(key, facts, now, delete).and_then(|(deleted, passed)| {
-            deleted.transpose()?;
-            Ok(passed)
-        });
+        let facts = RequestFacts { is_durable: self.is_durable(), ..facts };
+        let result = plugins.delete(key, facts, now, delete);
         if let Err(refusal) = &result {
             self.telemetry.count_refusal(refusal.reason);
         }

@@ -27,6 +27,8 @@ pub struct RequestFacts {
     pub grants: Grants,
     /// The status that is answered if nothing refuses it.
     pub accepted: u16,
+    /// Whether the disk has a say after that.
+    pub is_durable: bool,
 }
 
 impl Default for RequestFacts {
@@ -44,6 +46,7 @@ impl Default for RequestFacts {
             headers: Vec::new(),
             grants: Grants::default(),
             accepted: 200,
+            is_durable: false,
         }
     }
 }

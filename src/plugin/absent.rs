@@ -57,6 +57,10 @@ impl Plugins {
         match self.0 {}
     }
 
+    pub fn close_result(&self, _: u64, _: Option<&Refusal>) {
+        match self.0 {}
+    }
+
     pub fn end_thread(&self) {
         match self.0 {}
     }
@@ -126,13 +130,13 @@ impl Plugins {
         match self.0 {}
     }
 
-    pub fn delete<T>(
+    pub fn delete(
         &self,
         _: &GroupingKey,
         _: RequestFacts,
         _: Now,
-        _: impl FnOnce(&GroupingKey) -> T,
-    ) -> Result<(Option<T>, Passed), Refusal> {
+        _: impl FnOnce(&GroupingKey) -> Result<(), Refusal>,
+    ) -> Result<Passed, Refusal> {
         match self.0 {}
     }
 }

@@ -112,6 +112,8 @@ pub struct Passed {
     pub stored: bool,
     /// It had been merged before, and nothing was added, for the header `Push-Replayed`.
     pub replayed: bool,
+    /// Under which number plugins wait to be told what the disk made of it, if any do.
+    pub open_result: Option<u64>,
 }
 
 impl Passed {

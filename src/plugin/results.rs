@@ -2,7 +2,7 @@
 //!
 //! A push only notes what there is to tell; whoever serves the thread asks whether something is due and
 //! has it told when the answer is on its way. What a push ended with is kept whole until then, since the
-//! stage belongs to the next one.
+//! stage belongs to the next one. Where the disk has the last word, a result stays open until it has spoken.
 
 use std::time::{Duration, Instant};
 
@@ -18,7 +18,8 @@ use super::worker::{Worker, put_back, with_worker};
 use crate::clock::UnixNanos;
 use crate::model::{GroupingKey, Lifetime, Refusal, RequestFacts};
 
-/// Results that wait on one thread; with more of them, they are told before the push is answered.
+/// Results that wait on one thread; with more of them, those that are not open are told before the push is
+/// answered. Open ones are no more than pushes that wait for the disk.
 const DUE_MAX: usize = 256;
 
 /// Time that all plugins of a thread have when it ends.
@@ -34,6 +35,8 @@ pub(super) struct Due {
     id: u64,
     ttl: Option<Lifetime>,
     refusal: Option<Refusal>,
+    /// Whether the disk may still refuse it.
+    is_open: bool,
     stored: bool,
     n_series: f64,
     dropped: f64,
@@ -60,9 +63,20 @@ impl Plugins {
     /// are.
     pub fn results_are_due(&self) -> bool {
         let ask = |worker: &mut Worker| {
-            !worker.due.is_empty() && !std::mem::replace(&mut worker.due_is_known, true)
+            let is_due = worker.due.iter().any(|due| !due.is_open);
+            is_due && !std::mem::replace(&mut worker.due_is_known, true)
         };
         with_worker(self.id(), ask).unwrap_or(false)
+    }
+
+    /// Closes the open result of a push on this thread: the disk has it, or the push is refused after all.
+    pub fn close_result(&self, number: u64, refusal: Option<&Refusal>) {
+        with_worker(self.id(), |worker| {
+            if let Some(due) = worker.due.iter_mut().find(|due| due.id == number) {
+                due.is_open = false;
+                due.refusal = refusal.cloned();
+            }
+        });
     }
 
     /// Runs `on_result` for every push of this thread that is over.
@@ -75,7 +89,7 @@ impl Plugins {
     /// Ends the plugins of this thread, which serves no more.
     pub fn end_thread(&self) {
         let mut worker = self.take_worker();
-        worker.tell_results();
+        worker.tell_all_results();
         let begun = Instant::now();
         for vm in worker.slots.iter().filter_map(|slot| slot.vm.as_ref()) {
             let rest = EXIT_TIME.saturating_sub(begun.elapsed()).min(Allowance::ASIDE.time);
@@ -136,8 +150,8 @@ impl Plugins {
 }
 
 impl Worker {
-    /// Keeps what there is to tell about the push on stage.
-    pub fn note_result(&mut self, refusal: Option<&Refusal>, stored: bool) {
+    /// Keeps what there is to tell about the push on stage; its number if that stays open.
+    pub fn note_result(&mut self, refusal: Option<&Refusal>, stored: bool) -> Option<u64> {
         for slot in &mut self.slots {
             // A plugin with no other hook has had no machine made yet.
             if slot.active && slot.vm.is_none() && slot.planned.about.hooks.contains(&"on_result") {
@@ -152,8 +166,10 @@ impl Worker {
         let listeners: Vec<_> =
             self.slots.iter().enumerate().filter_map(|(at, slot)| Some((at, wants(slot)?))).collect();
         if listeners.is_empty() {
-            return;
+            return None;
         }
+        let (id, is_open) =
+            (self.stage.id.get(), refusal.is_none() && self.stage.request.borrow().is_durable);
         let draft = self.stage.draft.borrow();
         let due = Due {
             request: self.stage.request.take(),
@@ -161,9 +177,10 @@ impl Worker {
             group: draft.grouping_key(),
             now: self.stage.now.get(),
             tick: self.stage.tick.get(),
-            id: self.stage.id.get(),
+            id,
             ttl: self.stage.ttl.get(),
             refusal: refusal.cloned(),
+            is_open,
             stored,
             n_series: draft.n_series() as f64,
             dropped: draft.dropped() as f64,
@@ -175,12 +192,22 @@ impl Worker {
         if self.due.len() >= DUE_MAX {
             self.tell_results();
         }
+        is_open.then_some(id)
+    }
+
+    /// Tells what is due, and what is open as if the disk had it.
+    pub fn tell_all_results(&mut self) {
+        self.due.iter_mut().for_each(|due| due.is_open = false);
+        self.tell_results();
     }
 
     /// Tells what is due. Faults of plugins change nothing any more.
     pub fn tell_results(&mut self) {
         self.due_is_known = false;
-        for due in std::mem::take(&mut self.due) {
+        let (open, closed): (Vec<Due>, Vec<Due>) =
+            std::mem::take(&mut self.due).into_iter().partition(|due| due.is_open);
+        self.due = open;
+        for due in closed {
             self.stage.draft.borrow_mut().clear(self.generation.names, &due.group);
             self.stage.now.set(due.now);
             self.stage.tick.set(due.tick);

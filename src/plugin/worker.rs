@@ -80,14 +80,14 @@ impl Plugins {
     ///
     /// # Errors
     ///
-    /// A plugin refuses it.
-    pub fn delete<T>(
+    /// A plugin refuses it, or `delete` does.
+    pub fn delete(
         &self,
         key: &GroupingKey,
         facts: RequestFacts,
         now: Now,
-        delete: impl FnOnce(&GroupingKey) -> T,
-    ) -> Result<(Option<T>, Passed), Refusal> {
+        delete: impl FnOnce(&GroupingKey) -> Result<(), Refusal>,
+    ) -> Result<Passed, Refusal> {
         let mut worker = self.take_worker();
         worker.stage.id.set(self.next_id());
         let outcome = worker.delete(key, facts, now, delete);
@@ -180,7 +180,7 @@ pub(super) fn put_back(worker: Worker) {
 impl Worker {
     fn switch_to(&mut self, generation: Arc<Generation>) {
         // Each push ends with the plugins that it began with.
-        self.tell_results();
+        self.tell_all_results();
         let mut old: Vec<Slot> = std::mem::take(&mut self.slots);
         for planned in &generation.plugins {
             let same = old.iter().position(|slot| Arc::ptr_eq(&slot.planned.spec, &planned.spec));
@@ -295,32 +295,33 @@ impl Worker {
                 stored
             }
         };
-        self.note_result(result.as_ref().err(), passed.stored);
+        passed.open_result = self.note_result(result.as_ref().err(), passed.stored);
         self.end();
         result.map(|()| passed)
     }
 
-    fn delete<T>(
+    fn delete(
         &mut self,
         key: &GroupingKey,
         facts: RequestFacts,
         now: Now,
-        delete: impl FnOnce(&GroupingKey) -> T,
-    ) -> Result<(Option<T>, Passed), Refusal> {
+        delete: impl FnOnce(&GroupingKey) -> Result<(), Refusal>,
+    ) -> Result<Passed, Refusal> {
         self.begin(key, facts, now);
         let mut passed = Passed::default();
         let result = match self.phase_request(&mut passed) {
             Some(Outcome::Refused(refusal)) => Err(refusal),
-            Some(Outcome::Discarded) => Ok(None),
+            Some(Outcome::Discarded) => Ok(()),
             None => {
                 let key = self.stage.draft.borrow().grouping_key();
-                passed.stored = true;
-                Ok(Some(delete(&key)))
+                let deleted = delete(&key);
+                passed.stored = deleted.is_ok();
+                deleted
             }
         };
-        self.note_result(result.as_ref().err(), passed.stored);
+        passed.open_result = self.note_result(result.as_ref().err(), passed.stored);
         self.end();
-        result.map(|deleted| (deleted, passed))
+        result.map(|()| passed)
     }
 
     /// Runs one phase of every active plugin, in order, until one ends the chain.

@@ -51,7 +51,7 @@ pub async fn finish(
         }
     };
     let durable = match deleted {
-        Ok(passed) => gateway.made_durable().await.map(|()| passed),
+        Ok(passed) => gateway.settled(passed).await,
         Err(refusal) => Err(refusal),
     };
     let answer = match durable {

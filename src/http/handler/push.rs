@@ -102,7 +102,7 @@ pub fn finish(frontend: &Frontend, mut push: Push, body: Bytes) -> Finish<'_> {
     Finish::Later(Box::pin(async move {
         let body = frontend.decoders.decode(push.coding, body).await;
         let applied = match apply(frontend, &mut push, body) {
-            Ok(passed) => gateway.made_durable().await.map(|()| passed),
+            Ok(passed) => gateway.settled(passed).await,
             refused => refused,
         };
         conclude(frontend, &push, applied)

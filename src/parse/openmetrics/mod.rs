@@ -42,6 +42,8 @@ pub struct OpenMetrics {
     text: Vec<u8>,
     /// Whether any sample carried a timestamp, which the text does not repeat.
     timestamped: bool,
+    /// Those timestamps in milliseconds, each with the number of its sample line, where they fit.
+    timestamps: Vec<(usize, i64)>,
     /// `Exemplar` messages, each with the number of its sample line.
     exemplars: Vec<(usize, Vec<u8>)>,
     /// From the name of the family that created times were written as to that of the family they
@@ -95,6 +97,9 @@ impl OpenMetrics {
         let mut families = text::parse(&self.text, rules, into)?;
         // A blank within a value is the text format's way to a timestamp.
         families.timestamped |= self.timestamped;
+        let timed = self.timestamps.iter();
+        let timed = timed.filter_map(|(sample, at)| Some((families.samples.get(*sample)?.series, *at)));
+        families.timestamps.extend(timed);
         families.details = self.details(&families);
         families.samples.clear();
         families.families.retain(|family| !self.created.contains_key(&*family.name));

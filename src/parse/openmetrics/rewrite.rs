@@ -163,10 +163,14 @@ impl<'b, 'd> Rewriter<'b, 'd> {
             self.out.exemplars.push((self.samples, exemplar::message(exemplar, self.names)?));
         }
         if let Some(timestamp) = sample.timestamp {
-            if parse_float(timestamp).is_none() {
+            let Some(seconds) = parse_float(timestamp) else {
                 return Err(ErrorKind::Timestamp(quoted(timestamp)));
-            }
+            };
             self.out.timestamped = true;
+            let milliseconds = (seconds * 1000.0).round();
+            if suffix != "_created" && milliseconds.abs() < i64::MAX as f64 {
+                self.out.timestamps.push((self.samples, milliseconds as i64));
+            }
         }
         if suffix == "_created" {
             self.created(stem, kind);

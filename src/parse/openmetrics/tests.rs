@@ -179,6 +179,16 @@ fn timestamps_mark_the_body() {
         let body = format!("# TYPE a counter\na_total 1 {timestamp} # {{}} 1\na_created 5\n# EOF\n");
         assert_eq!(parsed(&body, NameRules::Legacy, |families| families.timestamped), Ok(true), "{body}");
     }
+    let body =
+        "b 1 1520879607.789\n# TYPE a counter\na_total 1 # {} 1\na_created 5 9\nc 1 NaN\nd 1 -1.5e3\n# EOF\n";
+    let told = parsed(body, NameRules::Legacy, |families| {
+        let name = |series: u32| {
+            let holds = |family: &&Family<'_>| family.series.range().contains(&(series as usize));
+            families.families.iter().find(holds).unwrap().name.to_string()
+        };
+        families.timestamps.iter().map(|(series, at)| (name(*series), *at)).collect::<Vec<_>>()
+    });
+    assert_eq!(told, Ok(vec![("b".into(), 1_520_879_607_789), ("d".into(), -1_500_000)]));
     check_fault("a 1 x\n", "1: expected number as timestamp, got \"x\"");
 }
 

@@ -344,7 +344,11 @@ pub const SAMPLE: Class = below(
         field("count", "number?", "Of histogram and summary."),
         field("sum", "number?", "Of histogram and summary."),
         field("null", "boolean", "Whether the word null stood for the value."),
-        field("timestamp", "number?", "Always nil: pushes with timestamps are refused."),
+        field(
+            "timestamp",
+            "number?",
+            "In milliseconds; a push with timestamps is refused after the plugins.",
+        ),
         method("buckets", "", "{ le: number, count: number }[]?", "Of a histogram."),
         method("quantiles", "", "{ q: number, value: number }[]?", "Of a summary."),
         method("scale", "k: number", "", "Multiplies value, sum and bounds."),
