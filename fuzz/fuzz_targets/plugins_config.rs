@@ -3,6 +3,7 @@
 
 #![no_main]
 
+use bumpalo::Bump;
 use floodway::model::NameRules;
 use floodway::plugin::relabel::{LabelSet, Ruleset};
 use floodway::plugin::settings::File;
@@ -15,11 +16,13 @@ fuzz_target!(|text: &str| {
         for rules in [&entry.metric_relabel_configs, &entry.group_relabel_configs].into_iter().flatten() {
             for names in [NameRules::Legacy, NameRules::Utf8] {
                 let Ok(rules) = Ruleset::new(rules, names) else { continue };
+                let made = Bump::new();
                 let mut labels = LabelSet::default();
-                for (name, value) in [("__name__", "m"), ("a", "x-1"), ("instance", ""), ("job", "é;1")] {
-                    labels.push(name, value);
+                let series = [("__name__", "m"), ("a", "x-1"), ("instance", ""), ("job", "é;1")];
+                for (number, (name, value)) in (0..).zip(series) {
+                    labels.push(number, name, value);
                 }
-                rules.run(&mut labels);
+                rules.run(&mut labels, &made);
                 // What rules make of a series still has each label once.
                 let mut found: Vec<&str> = labels.iter().map(|(name, _)| name).collect();
                 let all = found.len();
