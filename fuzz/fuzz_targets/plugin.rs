@@ -139,6 +139,9 @@ fn gateway() -> &'static Gateway {
         let dir = std::env::temp_dir().join(format!("floodway-fuzz-{}", std::process::id()));
         std::fs::create_dir_all(&dir).expect("a folder");
         std::fs::write(dir.join("p.lua"), PLUGIN).expect("a file");
+        // Coverage slows the host down, and the machine may be busy with other things.
+        let settings = "plugins: [{ name: p, budget: { time: 40ms } }]";
+        std::fs::write(dir.join("plugins.yml"), settings).expect("a file");
         let options = Options {
             dir: Some(dir.clone()),
             config: None,
