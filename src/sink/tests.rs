@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use super::durable::{Options, Promise};
 use super::keeper::Keeper;
@@ -29,10 +30,21 @@ fn held(store: &Store) -> BTreeMap<Vec<u8>, Vec<u8>> {
 }
 
 fn open(path: &Path, salvage: bool) -> Result<(Arc<Store>, Keeper), String> {
-    let store = Arc::new(Store::new(true, []).followed_by_keeper());
-    let options = Options { path: path.to_owned(), promise: Promise::Always, salvage };
-    let keeper = start::start(&store, &options).map_err(|error| format!("{error}; {}", error.way_out()))?;
-    Ok((store, keeper))
+    let patience = Instant::now() + Duration::from_secs(60);
+    loop {
+        let store = Arc::new(Store::new(true, []).followed_by_keeper());
+        let options = Options { path: path.to_owned(), promise: Promise::Always, salvage };
+        match start::start(&store, &options) {
+            Ok(keeper) => return Ok((store, keeper)),
+            // A test that starts a process beside this one lets it have the lock until it is another program.
+            Err(error)
+                if Instant::now() < patience && error.to_string().contains("in use by another process") =>
+            {
+                std::thread::yield_now();
+            }
+            Err(error) => return Err(format!("{error}; {}", error.way_out())),
+        }
+    }
 }
 
 /// A small generator, so that a failure can be repeated.
