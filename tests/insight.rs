@@ -3,12 +3,12 @@
 
 mod common;
 
-use common::Server;
 use common::folder::Folder;
+use common::{Server, plugins_of};
 use serde_json::{Value, json};
 
 fn serve(folder: &Folder) -> Server {
-    Server::start(&[&folder.flag(), "--web.enable-admin-api"])
+    Server::start(&[&plugins_of(folder), "--web.enable-admin-api"])
 }
 
 /// Does something to all that there is.
@@ -136,7 +136,7 @@ fn plugins_are_listed_with_what_they_did() {
     assert!(page.contains("loud.lua") && page.contains("error E_RUNTIME"), "{page}");
     // Without plugins there is nothing to list, and the configuration takes the admin API.
     assert_eq!(Server::start(&[]).api("/api/v1/plugins")["plugins"], json!([]));
-    let plain = Server::start(&[&folder.flag()]);
+    let plain = Server::start(&[&plugins_of(&folder)]);
     assert_eq!(plugin(&plain, 0)["config"], Value::Null);
 }
 

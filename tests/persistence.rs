@@ -6,7 +6,6 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
 
 #[path = "support/process.rs"]
 mod process;
@@ -288,6 +287,8 @@ fn while_the_disk_fails_pushes_are_refused_and_then_taken_again() {
 #[cfg(feature = "plugins")]
 #[test]
 fn plugins_are_told_what_the_disk_made_of_a_push() {
+    use std::time::{Duration, Instant};
+
     let scratch = Scratch::new();
     let plugins = scratch.path("plugins");
     fs::create_dir(&plugins).unwrap();

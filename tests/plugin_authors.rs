@@ -11,10 +11,10 @@ use std::process::{Command, Output, Stdio};
 use std::time::Instant;
 
 use common::folder::Folder;
-use common::{PATIENCE, Server, program};
+use common::{PATIENCE, Server, plugins_of, program};
 
 fn serve(folder: &Folder) -> Server {
-    Server::start(&[&folder.flag(), "--web.workers=1"])
+    Server::start(&[&plugins_of(folder), "--web.workers=1"])
 }
 
 /// Runs the program in `folder` with `input` to read.

@@ -5,7 +5,7 @@
 mod common;
 
 use common::folder::Folder;
-use common::{Scrape, Server, request_bytes, run};
+use common::{Scrape, Server, plugins_of, request_bytes, run};
 
 #[track_caller]
 fn is(scrape: &Scrape, series: &str, value: f64) {
@@ -38,7 +38,7 @@ fn what_plugins_do_is_counted() {
                end }",
         ),
     ]);
-    let server = Server::start(&[&folder.flag(), "--web.workers=1", "--web.enable-lifecycle"]);
+    let server = Server::start(&[&plugins_of(&folder), "--web.workers=1", "--web.enable-lifecycle"]);
     for n in 1..4 {
         server.must_put("/metrics/job/j", &format!("a {n}\nb{{x=\"drop\"}} 1\n"));
     }
@@ -123,7 +123,7 @@ end }";
 #[test]
 fn metrics_of_plugins_are_shown() {
     let folder = Folder::new(&[("p.lua", &COUNTING.replace('$', ""))]);
-    let server = Server::start(&[&folder.flag(), "--web.enable-lifecycle"]);
+    let server = Server::start(&[&plugins_of(&folder), "--web.enable-lifecycle"]);
     for value in ["1", "2", "3"] {
         server.must_put("/metrics/job/j", &format!("v {value}\n"));
     }
@@ -186,7 +186,7 @@ fn labels_of_plugin_metrics_are_bounded_and_escaped() {
          end }",
         ),
     ]);
-    let server = Server::start(&[&folder.flag()]);
+    let server = Server::start(&[&plugins_of(&folder)]);
     server.must_put("/metrics/job/j", "a 1\n");
     let scrape = server.scrape();
     assert_eq!(scrape.samples("floodway_plugin_p_many").len(), 201);
@@ -199,11 +199,11 @@ fn labels_of_plugin_metrics_are_bounded_and_escaped() {
 fn two_metrics_of_one_name_are_refused() {
     let metric = |name: &str| format!("gate.counter {{ name = '{name}' }} return {{ api = 1 }}");
     let folder = Folder::new(&[("a.lua", &metric("b_c")), ("a_b.lua", &metric("c"))]);
-    let output = run(&["--web.listen-address=127.0.0.1:0", &folder.flag()]);
+    let output = run(&["--web.listen-address=127.0.0.1:0", &plugins_of(&folder)]);
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(!output.status.success() && text.contains("floodway_plugin_a_b_c is also one of"), "{text}");
     let folder = Folder::new(&[("calls.lua", &metric("total"))]);
-    let output = run(&["--web.listen-address=127.0.0.1:0", &folder.flag()]);
+    let output = run(&["--web.listen-address=127.0.0.1:0", &plugins_of(&folder)]);
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(!output.status.success() && text.contains("is the gateway's own"), "{text}");
     for bad in [
@@ -213,7 +213,7 @@ fn two_metrics_of_one_name_are_refused() {
         "{ labels = { 'a' } }",
     ] {
         let folder = Folder::new(&[("p.lua", &format!("gate.counter {bad} return {{ api = 1 }}"))]);
-        assert!(!run(&["--web.listen-address=127.0.0.1:0", &folder.flag()]).status.success(), "{bad}");
+        assert!(!run(&["--web.listen-address=127.0.0.1:0", &plugins_of(&folder)]).status.success(), "{bad}");
     }
 }
 
@@ -221,7 +221,7 @@ fn two_metrics_of_one_name_are_refused() {
 #[test]
 fn a_plugin_metric_gives_way_to_a_pushed_one() {
     let folder = Folder::new(&[("p.lua", &COUNTING.replace('$', ""))]);
-    let server = Server::start(&[&folder.flag()]);
+    let server = Server::start(&[&plugins_of(&folder)]);
     server.must_put("/metrics/job/j", "v 1\n");
     server.must_put("/metrics/job/k", "floodway_plugin_p_last 7\n# TYPE floodway_plugin_p_sizes_sum counter\nfloodway_plugin_p_sizes_sum 1\n");
     let scrape = server.scrape();
@@ -246,7 +246,7 @@ fn facts_say_what_is_stored() {
              f.total_groups, f.replaced_series, push.n_series }, ' '))
          end }",
     )]);
-    let server = Server::start(&[&folder.flag()]);
+    let server = Server::start(&[&plugins_of(&folder)]);
     let facts = |method: &str, path: &str, body: &str| {
         let text = server.send(method, path, &[], body.as_bytes());
         text.text().trim_end().rsplit(": ").next().unwrap().to_owned()
@@ -260,7 +260,7 @@ fn facts_say_what_is_stored() {
     assert_eq!(facts("POST", "/metrics/job/j", &format!("ask 1\nb 1\n{histogram}")), "7 some 8 2 9 3 6 6");
     assert_eq!(facts("POST", "/metrics/job/new", "ask 1\n"), "0 none 0 0 9 3 0 1");
     let undeclared = Folder::new(&[("p.lua", "return { api = 1, on_commit = function(p) p:facts() end }")]);
-    let server = Server::start(&[&undeclared.flag()]);
+    let server = Server::start(&[&plugins_of(&undeclared)]);
     assert_eq!(server.put("/metrics/job/j", "a 1\n").header("X-Push-Code"), Some("error"));
     server.must_log("E_UNDECLARED");
 }
@@ -335,7 +335,7 @@ fn a_push_that_a_plugin_ends_leaves_no_trace() {
     let entries: Vec<&str> = yml.lines().skip(1).collect();
     for half in entries.chunks(32) {
         folder.write("plugins.yml", &format!("plugins:\n{}\n", half.join("\n")));
-        let start = || Server::start(&[&folder.flag(), &persistence, "--web.workers=1"]);
+        let start = || Server::start(&[&plugins_of(&folder), &persistence, "--web.workers=1"]);
         let server = start();
         let plugins: Vec<&str> = half.iter().map(|entry| entry[10..].split(',').next().unwrap()).collect();
         for plugin in &plugins {
@@ -382,7 +382,7 @@ fn others_are_answered_while_scripts_run_away() {
            if push:count('bad') > 0 then while true do pcall(function() while true do end end) end end
          end }",
     )]);
-    let server = Server::start(&[&folder.flag(), "--web.workers=1"]);
+    let server = Server::start(&[&plugins_of(&folder), "--web.workers=1"]);
     let mut attackers: Vec<_> = (0..8).map(|_| server.connect()).collect();
     let mut other = server.connect();
     for round in 0..20 {

@@ -50,4 +50,4 @@ pub use generation::Problem;
 pub use insight::{Incident, Overview, PluginView, TraceRow};
 
 #[cfg(test)]
-mod tests;
+pub mod tests;

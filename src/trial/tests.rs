@@ -1,40 +1,15 @@
 //! The test machinery on plugins of ours: what passes, what fails, and in which words.
 
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::path::Path;
 
 use super::*;
 use crate::plugin::bundled;
+use crate::plugin::tests::Folder;
 
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new(files: &[(&str, &str)]) -> Folder {
-        static COUNT: AtomicU64 = AtomicU64::new(0);
-        let number = COUNT.fetch_add(1, Ordering::Relaxed);
-        let folder =
-            Folder(std::env::temp_dir().join(format!("floodway-trial-{}-{number}", std::process::id())));
-        files.iter().for_each(|(name, text)| folder.write(name, text));
-        folder
-    }
-
-    fn write(&self, name: &str, text: &str) {
-        let path = self.0.join(name);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(path, text).unwrap();
-    }
-
-    fn test(&self, filter: Option<&str>) -> Report {
-        let filter = filter.map(str::to_owned);
-        testing::run(&Plan { filter, ..plan(testing::find(&self.0).unwrap(), NameRules::Legacy) })
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
+fn test(folder: &Folder, filter: Option<&str>) -> Report {
+    let filter = filter.map(str::to_owned);
+    testing::run(&Plan { filter, ..plan(testing::find(folder.path()).unwrap(), NameRules::Legacy) })
 }
 
 #[test]
@@ -87,7 +62,7 @@ t.case('misspelt', function() t.push { facts = { jobs = 1 } } end)
 t.case('text', function() t.push { facts = { job_series = 'x' } } end)",
         ),
     ]);
-    let report = folder.test(None);
+    let report = test(&folder, None);
     let failures: Vec<_> = report.failures.iter().map(|(name, why)| format!("{name}: {why}")).collect();
     let expected = [
         "p_test.lua: logged: p_test.lua:11: expected 200, got 500\nlogged by the last push: breaks: error: E_FIELD: a sample has no lables",
@@ -126,7 +101,7 @@ t.case('fine', function()
 end)",
         ),
     ]);
-    let report = folder.test(None);
+    let report = test(&folder, None);
     let failures: Vec<_> = report.failures.iter().map(|(name, why)| format!("{name}: {why}")).collect();
     let expected = [
         "p_test.lua: text: p_test.lua:3: the text differs (- expected, + got)\n- x{env=\"dev\",instance=\"\",job=\"a\"} 1\n+ x{env=\"DEV\",instance=\"\",job=\"a\"} 1\n  y{instance=\"\",job=\"a\"} 2",
@@ -139,7 +114,7 @@ end)",
     assert_eq!(failures[..6], expected, "{}", report.text);
     assert!(failures[6].contains("maybe"), "{}", failures[6]);
     assert_eq!((failures.len(), report.passed), (7, 1), "{}", report.text);
-    assert_eq!(folder.test(Some("fine")).failures, []);
+    assert_eq!(test(&folder, Some("fine")).failures, []);
 }
 
 #[test]
@@ -157,7 +132,7 @@ fn a_hook_that_is_not_pure_is_found() {
             "HTTP/1.1 200 OK\n\nx{instance=\"\",job=\"a\",n=\"1\"} 1\nx{instance=\"\",job=\"a\",n=\"2\"} 2\n",
         ),
     ]);
-    let report = folder.test(None);
+    let report = test(&folder, None);
     assert_eq!(report.failures.len(), 2, "{}", report.text);
     assert!(report.failures[1].1.starts_with("push 2 is answered otherwise with the series cache on (+)"));
     assert!(
@@ -179,12 +154,12 @@ fn golden_files_are_compared_and_written() {
         ("golden/bad.in", "POST /metrics/job/a\n\nx{\n"),
         ("golden/path.in", "POST /nowhere\n\nx 1\n"),
     ]);
-    let report = folder.test(None);
+    let report = test(&folder, None);
     assert_eq!((report.passed, report.failures.len()), (0, 4), "{}", report.text);
-    let update = Plan { update: true, ..plan(testing::find(&folder.0).unwrap(), NameRules::Legacy) };
+    let update = Plan { update: true, ..plan(testing::find(folder.path()).unwrap(), NameRules::Legacy) };
     assert_eq!(testing::run(&update).failures, []);
-    assert_eq!(folder.test(None).passed, 4);
-    let read = |name: &str| fs::read_to_string(folder.0.join(name)).unwrap();
+    assert_eq!(test(&folder, None).passed, 4);
+    let read = |name: &str| fs::read_to_string(folder.path().join(name)).unwrap();
     let stored = "HTTP/1.1 200 OK\n\nx{env=\"DEV\",instance=\"\",job=\"a\"} 1\n";
     assert_eq!((read("up/golden/x.out").as_str(), read("golden/all.out").as_str()), (stored, stored));
     assert!(
@@ -193,7 +168,7 @@ fn golden_files_are_compared_and_written() {
     );
     assert!(read("golden/path.out").starts_with("HTTP/1.1 404 Not Found\n"));
     folder.write("golden/all.out", &stored.replace("DEV", "dev"));
-    assert_eq!(folder.test(Some("all.in")).failures.len(), 1);
+    assert_eq!(test(&folder, Some("all.in")).failures.len(), 1);
 }
 
 #[test]
@@ -212,7 +187,8 @@ fn tests_must_pass_before_a_reload() {
         ("p_test.lua", &test("dev")),
     ]);
     let plugins =
-        Plugins::start_tested(options(Some(folder.0.clone()), NameRules::Legacy), before_reload).unwrap();
+        Plugins::start_tested(options(Some(folder.path().to_owned()), NameRules::Legacy), before_reload)
+            .unwrap();
     let problems = plugins.reload().unwrap_err();
     assert_eq!(problems.len(), 1);
     assert_eq!(problems[0].fault.code, Code::Test);
@@ -239,7 +215,7 @@ fn one_gateway_serves_one_case() {
          end)
          t.case('two', function() t.eq(count(t.push { job = 'a', body = 'y 2\\n' }), 1) end)",
     )]);
-    let report = folder.test(None);
+    let report = test(&folder, None);
     assert_eq!((report.passed, report.failures), (2, vec![]), "{}", report.text);
 }
 

@@ -7,6 +7,7 @@
 #![allow(dead_code)]
 
 mod client;
+#[path = "../../src/plugin/tests/folder.rs"]
 pub mod folder;
 pub mod hostile;
 pub mod protobuf;
@@ -35,6 +36,11 @@ pub fn program() -> Command {
 /// Runs the program to its end, for arguments that do not let it serve.
 pub fn run(arguments: &[&str]) -> Output {
     program().args(arguments).stdin(Stdio::null()).output().unwrap()
+}
+
+/// The flag that makes a gateway run the plugins of `folder`.
+pub fn plugins_of(folder: &folder::Folder) -> String {
+    format!("--plugin.dir={}", folder.path().display())
 }
 
 /// A running gateway.

@@ -2,6 +2,7 @@
 
 mod bundled;
 mod expire;
+mod folder;
 mod hooks;
 mod hostile;
 mod known;
@@ -11,13 +12,12 @@ mod same;
 mod shared;
 mod stale;
 
-use std::fs;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
+
+pub use folder::Folder;
 
 use super::{Options, Passed, Plugins, Problem};
 use crate::clock::Now;
@@ -25,37 +25,6 @@ use crate::gateway::{Gateway, Mode, Settings};
 use crate::model::{GroupingKey, NameRules, Refusal, RequestFacts};
 use crate::store::view::{GroupView, ValueView};
 use crate::telemetry::Telemetry;
-
-/// A folder that is removed with its test.
-pub struct Folder(PathBuf);
-
-impl Folder {
-    pub fn new(files: &[(&str, &str)]) -> Folder {
-        static COUNT: AtomicU64 = AtomicU64::new(0);
-        let number = COUNT.fetch_add(1, Ordering::Relaxed);
-        let path = std::env::temp_dir().join(format!("floodway-plugins-{}-{number}", std::process::id()));
-        fs::create_dir_all(&path).unwrap();
-        let folder = Folder(path);
-        files.iter().for_each(|(name, text)| folder.write(name, text));
-        folder
-    }
-
-    pub fn write(&self, name: &str, text: &str) {
-        let path = self.0.join(name);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(path, text).unwrap();
-    }
-
-    pub fn path(&self) -> &Path {
-        &self.0
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
 
 pub fn options(folder: &Folder) -> Options {
     Options {

@@ -1,4 +1,4 @@
-//! A folder of plugins.
+//! A folder of plugins, for tests in here and from outside.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,9 +11,9 @@ impl Folder {
     pub fn new(files: &[(&str, &str)]) -> Folder {
         static COUNT: AtomicU64 = AtomicU64::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
-        let folder =
-            Folder(std::env::temp_dir().join(format!("floodway-plugins-{}-{number}", std::process::id())));
-        fs::create_dir_all(&folder.0).unwrap();
+        let path = std::env::temp_dir().join(format!("floodway-plugins-{}-{number}", std::process::id()));
+        fs::create_dir_all(&path).unwrap();
+        let folder = Folder(path);
         files.iter().for_each(|(name, text)| folder.write(name, text));
         folder
     }
@@ -27,11 +27,6 @@ impl Folder {
 
     pub fn path(&self) -> &Path {
         &self.0
-    }
-
-    /// What makes a gateway run these plugins.
-    pub fn flag(&self) -> String {
-        format!("--plugin.dir={}", self.0.display())
     }
 }
 
