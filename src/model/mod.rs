@@ -12,6 +12,7 @@ mod leniency;
 pub mod lifetime;
 pub mod limit;
 mod loose;
+pub mod memory;
 pub mod merge;
 mod merge_rule;
 pub mod names;

@@ -19,6 +19,7 @@ use std::any::Any;
 use std::fmt::Debug;
 use std::sync::Arc;
 
+use super::memory::{held_by, held_bytes};
 use super::{Families, Field, MetricType, Number, SampleSpan, Series};
 
 /// What templates can be cut from.
@@ -235,10 +236,10 @@ impl Template {
     pub fn size_bytes(&self) -> usize {
         let kept = self.kept.as_ref().map_or(0, |kept| kept.size_bytes());
         let pieces = match &self.pieces {
-            Pieces::Text(pieces) => size_of_val(&**pieces),
-            Pieces::Protobuf(pieces) => size_of_val(&**pieces),
+            Pieces::Text(pieces) => held_by(pieces),
+            Pieces::Protobuf(pieces) => held_by(pieces),
         };
-        size_of::<Template>() + self.constant.len() + pieces + kept
+        held_bytes(size_of::<Template>()) + held_by(&self.constant) + pieces + kept
     }
 
     /// What `body` says if it differs from the template's body in values alone.

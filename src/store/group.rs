@@ -25,6 +25,7 @@ use super::published::Published;
 use super::shape::{FamilyShape, KnownTemplate, Shape};
 use crate::clock::UnixNanos;
 use crate::format::escape;
+use crate::model::memory::held_by;
 use crate::model::{Detail, GroupingKey};
 
 /// How many readers can follow the changes of groups.
@@ -202,7 +203,7 @@ impl Details {
 
     /// Memory that they take.
     pub fn bytes(&self) -> usize {
-        self.bytes.len() + size_of_val(&*self.entries)
+        held_by(&self.bytes) + held_by(&self.entries)
     }
 }
 

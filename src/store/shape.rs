@@ -19,6 +19,7 @@
 use std::sync::{Arc, Mutex, Weak};
 
 use super::usage::Tally;
+use crate::model::memory::{held_by, held_bytes};
 use crate::model::template::Template;
 use crate::model::{MetricType, Span};
 
@@ -197,16 +198,16 @@ impl Shape {
 
     /// Memory that it takes, its place in the table of shapes included; without the names, which shapes share.
     pub(super) fn size_bytes(&self) -> usize {
-        let families: usize = self.families.iter().map(|f| 4 * f.exposed.len() + 16 * f.by_hash.len()).sum();
-        size_of::<Shape>()
+        let families: usize = self.families.iter().map(|f| held_by(&f.exposed) + held_by(&f.by_hash)).sum();
+        held_bytes(size_of::<Shape>())
             + SHAPE_ENTRY_BYTES
             + families
-            + size_of_val(&*self.families)
-            + size_of_val(&*self.series)
-            + size_of_val(&*self.cuts)
-            + self.words.len()
-            + self.runs.len()
-            + size_of_val(&*self.bounds)
+            + held_by(&self.families)
+            + held_by(&self.series)
+            + held_by(&self.cuts)
+            + held_by(self.words.as_bytes())
+            + held_by(self.runs.as_bytes())
+            + held_by(&self.bounds)
     }
 
     /// The template equal to `template` that some group of this shape holds already, or `template`

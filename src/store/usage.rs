@@ -8,8 +8,8 @@
 //! # What memory means
 //!
 //! Groups, their values, and the shapes, templates and family names they share, each of these once. It is
-//! what the structures ask of the allocator, not what that makes of it, and without the exposition cache,
-//! which has a limit of its own, and pushes on their way. A group that would not be smaller by itself, were
+//! what the allocator gives away for them (see [`model::memory`](crate::model::memory)), without what it keeps for the next who ask, the
+//! exposition cache, which has a limit of its own, and pushes on their way. A group that would not be smaller by itself, were
 //! nothing shared, is what a limit on memory refuses: one of many that share a shape can be replaced by a
 //! smaller one although that takes more memory, since its shape is then its own.
 //!
@@ -28,6 +28,7 @@ use super::group::{Block, GroupState, Mould};
 use super::jobs::{Held, Jobs};
 use super::keys::Keys;
 use crate::limits;
+use crate::model::memory::held_by;
 use crate::model::{GroupingKey, Limit, OverLimit, PushLimits, Reason, Refusal};
 
 /// What the store may hold. `u64::MAX` stands for no limit.
@@ -201,7 +202,7 @@ fn group_bytes(key: &GroupingKey) -> i64 {
 
 /// What a block weighs without what it shares.
 fn own_bytes(block: &Block) -> i64 {
-    (BLOCK_BYTES + 8 * block.values.len() + block.details.bytes()) as i64
+    (BLOCK_BYTES + held_by(&block.values) + block.details.bytes()) as i64
 }
 
 /// What it would weigh if it shared nothing.
