@@ -75,6 +75,9 @@ pub struct Options {
     /// Does not read back what is stored: for servers that keep nothing.
     #[arg(long)]
     pub no_check: bool,
+    /// Seconds until what was answered must be stored: for servers that answer before.
+    #[arg(long, default_value_t = 0.0)]
+    pub stored_within: f64,
 
     /// The server's processes, whose CPU time is then measured.
     #[arg(long, value_delimiter = ',')]
@@ -135,9 +138,15 @@ impl Options {
         positive("seconds", self.seconds)?;
         self.rate.map_or(Ok(()), |rate| positive("rate", rate))?;
         self.scrape_every.map_or(Ok(()), |pause| positive("scrape-every", pause))?;
-        if !(self.warm_up.is_finite() && self.warm_up >= 0.0) {
-            return Err("--warm-up must not be below 0".to_owned());
-        }
+        let not_below = |name: &str, value: f64| {
+            if value.is_finite() && value >= 0.0 {
+                Ok(())
+            } else {
+                Err(format!("--{name} must not be below 0"))
+            }
+        };
+        not_below("warm-up", self.warm_up)?;
+        not_below("stored-within", self.stored_within)?;
         if self.connections == 0 || self.pipeline == 0 || self.groups == 0 || self.series == 0 {
             return Err("connections, pipeline, groups and series must be above 0".to_owned());
         }
@@ -162,6 +171,10 @@ impl Options {
 
     pub fn load_time(&self) -> Duration {
         Duration::from_secs_f64(self.seconds)
+    }
+
+    pub fn stored_within(&self) -> Duration {
+        Duration::from_secs_f64(self.stored_within)
     }
 }
 

@@ -2,7 +2,8 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use flate2::read::MultiGzDecoder;
 
@@ -14,12 +15,26 @@ use crate::plan::Held;
 /// How long a scrape may take.
 const PATIENCE: Duration = Duration::from_secs(120);
 
+/// Between two scrapes of a server that may store after it has answered.
+const PAUSE: Duration = Duration::from_millis(200);
+
 /// Compares a scrape with what the groups must hold; returns how many series that are.
 ///
 /// # Errors
 ///
-/// There is no scrape, or a series is missing, doubled, of another value, or should not be there.
+/// There is no scrape, or a series is missing, doubled, of another value, or should not be there, and still is once
+/// everything must be stored.
 pub fn verify(options: &Options, address: SocketAddr, held: &[Held]) -> Result<u64, String> {
+    let deadline = Instant::now() + options.stored_within();
+    loop {
+        match verify_now(options, address, held) {
+            Err(_) if Instant::now() < deadline => thread::sleep(PAUSE),
+            found => return found,
+        }
+    }
+}
+
+fn verify_now(options: &Options, address: SocketAddr, held: &[Held]) -> Result<u64, String> {
     let text = scrape(options, address)?;
     let expected = Expected { layout: Layout::new(options.series), job: &options.job, held };
     expected.compare(&text)
