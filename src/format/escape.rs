@@ -30,6 +30,13 @@ pub fn push_label_value(out: &mut Vec<u8>, value: &str) {
 /// Appends a label as it stands between braces, with a comma behind it. A name outside the old
 /// character set is quoted.
 pub fn push_label(out: &mut Vec<u8>, name: &str, value: &str) {
+    push_label_head(out, name);
+    push_label_value(out, value);
+    out.extend_from_slice(b"\",");
+}
+
+/// The same up to the value.
+pub fn push_label_head(out: &mut Vec<u8>, name: &str) {
     if is_legacy_metric_name(name) {
         out.extend_from_slice(name.as_bytes());
     } else {
@@ -38,8 +45,6 @@ pub fn push_label(out: &mut Vec<u8>, name: &str, value: &str) {
         out.push(b'"');
     }
     out.extend_from_slice(b"=\"");
-    push_label_value(out, value);
-    out.extend_from_slice(b"\",");
 }
 
 /// Appends the text of a HELP line, where a quote stands as it is.

@@ -53,6 +53,20 @@ impl Matcher {
         }
     }
 
+    /// Whether all texts match, but for the empty one.
+    pub fn matches_all(&self) -> bool {
+        matches!(self.form, Form::Anything | Form::Something)
+    }
+
+    /// Whether the template gives the whole of every text that matches.
+    pub fn gives_whole(&self, template: &Template) -> bool {
+        match template.group() {
+            Some(0) => true,
+            Some(1) => self.matches_all(),
+            _ => false,
+        }
+    }
+
     /// The template `text` with its group names resolved against this pattern.
     pub fn template(&self, text: &str) -> Template {
         Template::for_regex(text, &self.regex)
@@ -164,10 +178,15 @@ mod tests {
         for pattern in patterns {
             let matcher = Matcher::new(pattern).unwrap();
             let engine = Matcher { form: Form::Regex, ..matcher.clone() };
-            let templates = [matcher.template("[$0]"), matcher.template("$1")];
+            let templates = ["[$0]", "$1", "$0"].map(|template| matcher.template(template));
             for text in texts {
                 assert_eq!(matcher.is_match(text), engine.is_match(text), "{pattern} on {text}");
-                let [whole, first] = &templates;
+                assert!(!matcher.matches_all() || text.is_empty() || engine.is_match(text), "{pattern}");
+                for template in templates.iter().filter(|template| matcher.gives_whole(template)) {
+                    let given = engine.expand(text, [template]);
+                    assert!(given.is_none_or(|[given]| given == text), "{pattern} on {text}");
+                }
+                let [whole, first, _] = &templates;
                 assert_eq!(
                     matcher.expand(text, [whole, first]),
                     engine.expand(text, [whole, first]),

@@ -10,6 +10,7 @@ use std::fmt::Write as _;
 use smallvec::SmallVec;
 
 use super::hash;
+use super::naming::{NOBODY, Naming, Written};
 use super::shape::{FamilyShape, SeriesShape, Shape};
 use super::times::{OVERDUE, PUSH_FAILURE_TIME, PUSH_TIME};
 use super::usage::Tally;
@@ -133,6 +134,7 @@ struct Builder<'f, 'b> {
     bounds: Vec<f64>,
     /// How many labels the run of each series holds.
     label_counts: Vec<u32>,
+    naming: Naming<'f>,
     value_count: u32,
 }
 
@@ -153,6 +155,7 @@ impl<'f, 'b> Builder<'f, 'b> {
             runs: Vec::with_capacity(families.labels.iter().map(label_bytes).sum()),
             bounds: Vec::with_capacity(families.parts.len()),
             label_counts: Vec::with_capacity(families.series.len()),
+            naming: Naming::default(),
             value_count: 0,
         }
     }
@@ -161,17 +164,29 @@ impl<'f, 'b> Builder<'f, 'b> {
         let mut exotic = self.key_is_exotic || !is_legacy_metric_name(&family.name);
         let start = self.series.len() as u32;
         let mut by_hash = Vec::with_capacity(family.series.len());
+        // A type forbids names of labels.
+        self.naming.clear();
         for at in family.series.range() {
-            let series = &self.families.series[at];
-            let labels = self.labels(family, series)?;
-            exotic |= labels.iter().any(|(name, _)| !is_legacy_metric_name(name));
-            if exotic {
-                self.check_escaped_names(family, &labels)?;
+            let families = self.families;
+            let series = &families.series[at];
+            let own = families.labels_of(series);
+            let is_new = !self.naming.is_of(own);
+            if is_new {
+                self.name_labels(family, series)?;
             }
-            let hash = labels.iter().fold(0u64, |sum, (n, v)| sum.wrapping_add(hash::of_label(n, v)));
-            by_hash.push((hash, self.series.len() as u32 - start));
+            let run = self.runs.len() as u32;
+            let out = Written { runs: &mut self.runs, cuts: &mut self.cuts };
+            let written = self.naming.write(own, out, self.key.len(), self.limits.value_bytes);
+            let over = |name: &str| Fault::OverLimit(self.limits.over_value(&quoted(name.as_bytes())));
+            by_hash.push((written.map_err(over)?, self.series.len() as u32 - start));
+            if is_new {
+                exotic |= self.naming.stored().any(|name| !is_legacy_metric_name(name));
+                if exotic {
+                    self.check_escaped_names(family)?;
+                }
+            }
             self.first_values[at] = self.value_count;
-            self.write_series(family, series, &labels);
+            self.note_series(family, series, run);
         }
         by_hash.sort_unstable();
         self.check_duplicates(family, start, &by_hash)?;
@@ -192,16 +207,16 @@ impl<'f, 'b> Builder<'f, 'b> {
         Ok(())
     }
 
-    /// The labels of a series without the grouping labels, sorted by name, `instance` added if nobody
+    /// Sets the names of a series' labels: without the grouping labels, sorted, `instance` added if nobody
     /// brings one.
-    fn labels(&self, family: &Family<'b>, series: &Series) -> Result<SmallVec<[LabelRef<'f>; 16]>, Fault> {
+    fn name_labels(&mut self, family: &Family<'b>, series: &Series) -> Result<(), Fault> {
         let own = self.families.labels_of(series);
-        let mut labels: SmallVec<[LabelRef<'f>; 16]> = SmallVec::with_capacity(own.len() + 1);
+        let mut labels: SmallVec<[(u32, &'f str); 16]> = SmallVec::with_capacity(own.len() + 1);
         // A protobuf body may name a grouping label twice; only the first one is overridden.
         let mut overridden: SmallVec<[&str; 4]> = SmallVec::new();
-        for label in own {
+        for (at, label) in (0..).zip(own) {
             if self.key.get(&label.name).is_none() {
-                labels.push((&label.name, &label.value));
+                labels.push((at, &label.name));
             } else if overridden.contains(&&*label.name) {
                 return Err(self.fault(family, series, &two_labels(&label.name)));
             } else {
@@ -209,20 +224,20 @@ impl<'f, 'b> Builder<'f, 'b> {
             }
         }
         // What was pushed to no group is shown as it was pushed, unless it might be a series of some group.
-        let has = |name: &str| labels.iter().any(|label| label.0 == name);
+        let has = |name: &str| labels.iter().any(|label| label.1 == name);
         if !self.key_has_instance && !has("instance") && (!self.key.is_bare() || has("job")) {
-            labels.push(("instance", ""));
+            labels.push((NOBODY, "instance"));
         }
-        labels.sort_unstable_by(|a, b| a.0.cmp(b.0));
-        if let Some(pair) = labels.windows(2).find(|pair| pair[0].0 == pair[1].0) {
-            return Err(self.fault(family, series, &two_labels(pair[0].0)));
+        labels.sort_unstable_by(|a, b| a.1.cmp(b.1));
+        if let Some(pair) = labels.windows(2).find(|pair| pair[0].1 == pair[1].1) {
+            return Err(self.fault(family, series, &two_labels(pair[0].1)));
         }
-        if let Some((name, _)) = labels.iter().find(|(name, _)| name.is_empty() || name.starts_with("__")) {
+        if let Some((_, name)) = labels.iter().find(|(_, name)| name.is_empty() || name.starts_with("__")) {
             let name = shortened(name);
             return Err(self.fault(family, series, &format!("has a label with an invalid name: {name}")));
         }
         if let Some(reserved) = part_label(family.kind)
-            && (self.key.get(reserved).is_some() || labels.iter().any(|label| label.0 == reserved))
+            && (self.key.get(reserved).is_some() || labels.iter().any(|label| label.1 == reserved))
         {
             let fault = format!("must not have an explicit {} label", quoted(reserved.as_bytes()));
             return Err(Fault::Traceless(self.fault_text(family, series, &fault)));
@@ -230,16 +245,14 @@ impl<'f, 'b> Builder<'f, 'b> {
         if labels.len() + self.key.len() > self.limits.labels {
             return Err(Fault::OverLimit(self.limits.over_labels(&quoted(family.name.as_bytes()))));
         }
-        if let Some((name, _)) = labels.iter().find(|label| label.1.len() > self.limits.value_bytes) {
-            return Err(Fault::OverLimit(self.limits.over_value(&quoted(name.as_bytes()))));
-        }
-        Ok(labels)
+        self.naming.set(own, &labels, self.key.labels().map(|label| label.0));
+        Ok(())
     }
 
     /// Two label names that a scraper without UTF-8 would be shown as one.
-    fn check_escaped_names(&self, family: &Family<'b>, labels: &[LabelRef<'_>]) -> Result<(), Fault> {
+    fn check_escaped_names(&self, family: &Family<'b>) -> Result<(), Fault> {
         for scheme in [Escaping::Underscores, Escaping::Dots, Escaping::Values] {
-            let names = labels.iter().map(|label| label.0).chain(self.key.labels().map(|label| label.0));
+            let names = self.naming.stored().chain(self.key.labels().map(|label| label.0));
             let mut escaped: Vec<_> = names.map(|name| (escape::escape_name(name, scheme), name)).collect();
             escaped.sort_unstable();
             if let Some(pair) = escaped.windows(2).find(|pair| pair[0].0 == pair[1].0) {
@@ -255,25 +268,15 @@ impl<'f, 'b> Builder<'f, 'b> {
         Ok(())
     }
 
-    fn write_series(&mut self, family: &Family<'b>, series: &Series, labels: &[LabelRef<'_>]) {
-        let start = self.runs.len();
-        let mut grouping = self.key.labels().map(|label| label.0).peekable();
-        for (name, value) in labels {
-            while grouping.next_if(|grouping_name| grouping_name < name).is_some() {
-                self.cuts.push((self.runs.len() - start) as u32);
-            }
-            escape::push_label(&mut self.runs, name, value);
-        }
-        for _ in grouping {
-            self.cuts.push((self.runs.len() - start) as u32);
-        }
-        self.label_counts.push(labels.len() as u32);
+    /// Notes a series whose labels stand in the runs from `start` on.
+    fn note_series(&mut self, family: &Family<'b>, series: &Series, start: u32) {
+        self.label_counts.push(self.naming.stored().len() as u32);
         let parts = self.families.parts_of(series);
         let parts_start = self.bounds.len() as u32;
         self.bounds.extend(parts.iter().map(|part| part.bound));
         let float = |number: Number| matches!(number, Number::Float(_));
         self.series.push(SeriesShape {
-            run: Span { start: start as u32, end: self.runs.len() as u32 },
+            run: Span { start, end: self.runs.len() as u32 },
             parts: Span { start: parts_start, end: self.bounds.len() as u32 },
             first_value: self.value_count,
             float_counts: family.kind.has_buckets()

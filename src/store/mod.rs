@@ -34,6 +34,7 @@ pub mod life;
 pub mod listing;
 pub mod merge;
 mod name_sets;
+mod naming;
 mod published;
 mod recognised;
 mod rehearse;

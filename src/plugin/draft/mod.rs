@@ -15,6 +15,7 @@ mod changes;
 mod edit;
 mod image;
 mod load;
+mod plan;
 mod relabel;
 mod remembered;
 mod series;

@@ -7,7 +7,8 @@
 use bumpalo::Bump;
 
 use super::edit::Fresh;
-use super::{Draft, DraftFamily, Edit, Label};
+use super::plan::Plans;
+use super::{Draft, DraftFamily, Edit, Label, Text};
 use crate::format::float;
 use crate::model::{GroupingKey, MetricType, Part, Span};
 use crate::plugin::fault::{Code, Fault};
@@ -61,6 +62,7 @@ impl Draft {
     pub fn relabel(&mut self, rules: &Ruleset, only: Option<&Selector>) -> Edit<RelabelCounts> {
         let mut counts = RelabelCounts::default();
         let mut fresh = std::mem::take(&mut self.fresh);
+        let mut plans = Plans::default();
         for sample in 0..self.samples.len() as u32 {
             if self.samples[sample as usize].dropped
                 || only.is_some_and(|only| !only.matches(&self.view(sample)))
@@ -76,7 +78,10 @@ impl Draft {
                 }
             };
             if one_line || rules.is_blind_to_parts() {
-                self.relabel_whole(sample, rules, &mut counts, &mut fresh)?;
+                match self.plan_for(sample, rules, &mut plans) {
+                    Some(plan) => self.follow(sample, plan, &mut counts, &mut fresh)?,
+                    None => self.relabel_whole(sample, rules, &mut counts, &mut fresh, &mut plans)?,
+                }
             } else {
                 self.relabel_lines(sample, kind, rules, &mut counts)?;
             }
@@ -135,63 +140,84 @@ impl Draft {
         }
     }
 
-    fn relabel_whole(
+    pub(super) fn relabel_whole(
         &mut self,
         sample: u32,
         rules: &Ruleset,
         counts: &mut RelabelCounts,
         fresh: &mut Fresh,
+        plans: &mut Plans,
     ) -> Edit<()> {
         let family = self.samples[sample as usize].family;
         fresh.clear();
         let mut name = self.family(family).name;
+        let mut sketch = self.sketch(sample, plans);
         let outcome = {
             let made = Bump::new();
             let mut set = LabelSet::default();
-            let outcome = self.run_rules(sample, self.text(name), None, rules, &mut set, &made)?;
+            let mut watch = |rule: usize, set: &LabelSet<'_>| sketch.watch(self, rules, rule, set);
+            let outcome =
+                self.run_rules(sample, self.text(name), None, rules, &mut set, &made, &mut watch)?;
+            sketch.end(&set, matches!(outcome, Outcome::Same));
             if let Outcome::Changed { .. } = outcome {
                 let own = self.own(sample);
                 for entry in set.entries() {
                     match entry.origin {
-                        Some(number) if number < self.first_own() => {}
-                        Some(number) => fresh.labels.push(own[(number - self.first_own()) as usize]),
+                        Some(number) if number >= self.first_own() => {
+                            fresh.labels.push(own[(number - self.first_own()) as usize]);
+                            sketch.note(entry);
+                            continue;
+                        }
+                        Some(_) => {}
                         None if entry.name == METRIC_NAME => name = self.place(fresh, entry.value),
                         None if self.is_grouped(entry.name) => {}
                         None => {
                             let name = self.place(fresh, entry.name);
                             let label = Label { name, value: self.place(fresh, entry.value) };
                             fresh.labels.push(label);
+                            sketch.note(entry);
+                            continue;
                         }
                     }
+                    sketch.note_other(entry);
                 }
             }
             outcome
         };
         match outcome {
-            Outcome::Same => Ok(()),
+            Outcome::Same => {
+                self.plan_end(rules, sketch, plans, false);
+                Ok(())
+            }
             Outcome::Dropped => {
                 counts.dropped += 1;
                 self.drop_sample(sample);
+                self.plan_end(rules, sketch, plans, true);
                 Ok(())
             }
             Outcome::Changed { resets } => {
                 counts.resets += resets;
                 self.put_labels(sample, fresh)?;
-                if name == self.family(family).name {
-                    return Ok(());
-                }
-                let name = self.text(name).to_owned();
-                self.move_sample(sample, &name)
+                let name = (name != self.family(family).name).then_some(name);
+                self.plan_change(rules, sketch, plans, fresh, name);
+                name.map_or(Ok(()), |name| self.move_sample_to(sample, name))
             }
         }
     }
 
+    pub(super) fn move_sample_to(&mut self, sample: u32, name: Text) -> Edit<()> {
+        let name = self.text(name).to_owned();
+        self.move_sample(sample, &name)
+    }
+
     /// The number of the first own label in a [`LabelSet`]: before them come the name and the grouping labels.
-    fn first_own(&self) -> u32 {
+    pub(super) fn first_own(&self) -> u32 {
         self.group.len() as u32 + 1
     }
 
-    /// Fills `set` with the labels of a line and runs the rules over it.
+    /// Fills `set` with the labels of a line and runs the rules over it. `watch` is told of each rule before it
+    /// runs.
+    #[expect(clippy::too_many_arguments, reason = "what is borrowed for as long as the set lives")]
     fn run_rules<'t>(
         &'t self,
         sample: u32,
@@ -200,6 +226,7 @@ impl Draft {
         rules: &'t Ruleset,
         set: &mut LabelSet<'t>,
         made: &'t Bump,
+        watch: &mut dyn FnMut(usize, &LabelSet<'_>),
     ) -> Edit<Outcome> {
         set.push(0, METRIC_NAME, name);
         let mut groups = 0;
@@ -218,7 +245,7 @@ impl Draft {
         if let Some((name, value)) = extra {
             set.push(u32::MAX, name, value);
         }
-        if !rules.run(set, made) {
+        if !rules.run_watched(set, made, |rule, set| watch(rule, set)) {
             return Ok(Outcome::Dropped);
         }
         if !set.is_changed() {
@@ -260,7 +287,7 @@ impl Draft {
                 let extra = bound.as_deref().map(|bound| (told_by, bound));
                 let made = Bump::new();
                 let mut set = LabelSet::default();
-                match self.run_rules(sample, &name, extra, rules, &mut set, &made)? {
+                match self.run_rules(sample, &name, extra, rules, &mut set, &made, &mut |_, _| {})? {
                     Outcome::Dropped => {
                         gone += 1;
                         continue;

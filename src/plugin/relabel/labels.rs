@@ -12,10 +12,22 @@ use smallvec::SmallVec;
 /// The name under which the metric name is one of the labels.
 pub const METRIC_NAME: &str = "__name__";
 
+/// Where a value comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// From the label that the series came with under this number.
+    Came(u32),
+    /// From the text of a rule.
+    Rule,
+    /// A rule made it of the values of labels.
+    Made,
+}
+
 #[derive(Clone, Copy, Debug)]
 pub struct Entry<'t> {
     pub name: &'t str,
     pub value: &'t str,
+    pub of: Origin,
     /// The number that it came with; none once a rule has set it.
     pub origin: Option<u32>,
 }
@@ -26,6 +38,7 @@ pub struct LabelSet<'t> {
     /// The [`bit`] of each name that is there or was: most names that are not are found out by theirs.
     bits: u64,
     changed: bool,
+    made: bool,
 }
 
 /// One of 64, by length, first and last byte.
@@ -46,7 +59,7 @@ impl<'t> LabelSet<'t> {
             return;
         }
         self.bits |= bit(name);
-        self.entries.push(Entry { name, value, origin: Some(number) });
+        self.entries.push(Entry { name, value, of: Origin::Came(number), origin: Some(number) });
     }
 
     /// Brings the labels that the series came with into their order.
@@ -67,8 +80,14 @@ impl<'t> LabelSet<'t> {
         self.position(name).map_or("", |at| self.entries[at].value)
     }
 
+    /// Where the value of `name` comes from, if there is one.
+    pub fn origin(&self, name: &str) -> Option<Origin> {
+        self.position(name).map(|at| self.entries[at].of)
+    }
+
     /// Sets a label, or deletes it if the value is empty.
-    pub fn set(&mut self, name: &'t str, value: &'t str) {
+    pub fn set(&mut self, name: &'t str, value: &'t str, of: Origin) {
+        self.made |= of == Origin::Made;
         let found = self.position(name);
         if value.is_empty() {
             if let Some(at) = found {
@@ -80,16 +99,16 @@ impl<'t> LabelSet<'t> {
         match found {
             Some(at) if self.entries[at].origin.is_none() => {
                 self.changed |= self.entries[at].value != value;
-                self.entries[at].value = value;
+                (self.entries[at].value, self.entries[at].of) = (value, of);
             }
             Some(at) => {
                 let entry = self.entries.remove(at);
                 self.changed |= entry.value != value;
-                self.entries.push(Entry { value, origin: None, ..entry });
+                self.entries.push(Entry { value, of, origin: None, ..entry });
             }
             None => {
                 self.bits |= bit(name);
-                self.entries.push(Entry { name, value, origin: None });
+                self.entries.push(Entry { name, value, of, origin: None });
                 self.changed = true;
             }
         }
@@ -109,6 +128,11 @@ impl<'t> LabelSet<'t> {
     /// Name and value of each label.
     pub fn iter(&self) -> impl Iterator<Item = (&'t str, &'t str)> {
         self.entries.iter().map(|entry| (entry.name, entry.value))
+    }
+
+    /// Whether a rule made a value of the values of labels, be it that it is not there any more.
+    pub fn is_made(&self) -> bool {
+        self.made
     }
 
     /// Whether a rule changed any name or value; an order alone is no change.

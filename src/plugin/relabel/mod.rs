@@ -9,9 +9,9 @@ pub mod rule;
 pub mod ruleset;
 
 pub use labels::LabelSet;
-pub use ruleset::Ruleset;
+pub use ruleset::{Decider, Ruleset};
 
 #[cfg(test)]
-mod model;
+pub mod model;
 #[cfg(test)]
 mod tests;

@@ -13,17 +13,17 @@ use crate::plugin::value::Value;
 const CASES: usize = 10_000;
 
 /// xorshift64*: the same cases at each run.
-struct Dice(u64);
+pub struct Dice(pub u64);
 
 impl Dice {
-    fn roll(&mut self, sides: usize) -> usize {
+    pub fn roll(&mut self, sides: usize) -> usize {
         self.0 ^= self.0 >> 12;
         self.0 ^= self.0 << 25;
         self.0 ^= self.0 >> 27;
         (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) as usize % sides
     }
 
-    fn pick<'t>(&mut self, from: &[&'t str]) -> &'t str {
+    pub fn pick<'t>(&mut self, from: &[&'t str]) -> &'t str {
         from[self.roll(from.len())]
     }
 }
@@ -409,6 +409,21 @@ fn random_rules_do_what_the_model_does() {
     }
 }
 
+fn random_rules(dice: &mut Dice) -> Vec<ModelRule> {
+    (0..2 + dice.roll(4))
+        .map(|_| {
+            // Those that drop all end most lists.
+            let action = if dice.roll(2) == 0 { "replace" } else { dice.pick(&ACTIONS) };
+            ModelRule::random(action, dice)
+        })
+        .collect()
+}
+
+/// A list of rules as it is written.
+pub fn random_list(dice: &mut Dice) -> Value {
+    Value::List(random_rules(dice).iter().map(ModelRule::written).collect())
+}
+
 /// What one rule made, the next one reads.
 #[test]
 fn random_lists_of_rules_do_what_the_model_does() {
@@ -416,13 +431,7 @@ fn random_lists_of_rules_do_what_the_model_does() {
     let mut changed = 0;
     for _ in 0..CASES {
         let labels = random_labels(&mut dice);
-        let list: Vec<ModelRule> = (0..2 + dice.roll(4))
-            .map(|_| {
-                // Those that drop all end most lists.
-                let action = if dice.roll(2) == 0 { "replace" } else { dice.pick(&ACTIONS) };
-                ModelRule::random(action, &mut dice)
-            })
-            .collect();
+        let list = random_rules(&mut dice);
         changed += usize::from(hold_to_model(&labels, &list));
     }
     assert!(changed > CASES / 4 && changed < CASES, "{changed}");

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use bumpalo::Bump;
 
-use super::labels::LabelSet;
+use super::labels::{LabelSet, Origin};
 use super::rule::{Action, Rule};
 use crate::model::NameRules;
 use crate::plugin::digest;
@@ -57,14 +57,68 @@ impl Ruleset {
 
     /// Runs all rules; false if the series is dropped. What they put together is written to `made`.
     pub fn run<'t>(&'t self, labels: &mut LabelSet<'t>, made: &'t Bump) -> bool {
+        self.run_watched(labels, made, |_, _| {})
+    }
+
+    /// The same; `watch` is told of each rule before it runs, by its position.
+    pub fn run_watched<'t>(
+        &'t self,
+        labels: &mut LabelSet<'t>,
+        made: &'t Bump,
+        mut watch: impl FnMut(usize, &LabelSet<'t>),
+    ) -> bool {
         if self.ordered {
             labels.sort();
         }
-        self.rules.iter().all(|rule| rule.run(labels, made))
+        self.rules.iter().enumerate().all(|(at, rule)| {
+            watch(at, labels);
+            rule.run(labels, made)
+        })
+    }
+
+    /// What decides on the rule at a position.
+    pub fn decider(&self, rule: usize) -> Decider<'_> {
+        self.rules[rule].decider()
+    }
+
+    /// Whether the pattern of the rule at a position matches these values, joined as its source labels are.
+    pub fn is_match<'t>(&self, rule: usize, values: impl ExactSizeIterator<Item = &'t str> + Clone) -> bool {
+        let rule = &self.rules[rule];
+        match (values.clone().next(), values.len()) {
+            (None, _) => rule.matcher.is_match(""),
+            (Some(value), 1) => rule.matcher.is_match(value),
+            _ => rule.matcher.is_match(&values.collect::<Vec<_>>().join(&rule.separator)),
+        }
     }
 }
 
+/// What decides whether a rule does what it does, where all labels have values.
+pub enum Decider<'r> {
+    /// The names of the labels.
+    Names,
+    /// Whether its pattern matches the values of these labels.
+    Match(&'r [String]),
+    /// More of their values than that.
+    Values,
+}
+
 impl Rule {
+    fn decider(&self) -> Decider<'_> {
+        match self.action {
+            Action::Replace if self.target.literal().is_none() => Decider::Values,
+            // One value is not empty if it is there, and whether it is follows from the names.
+            Action::Keep | Action::Drop | Action::Replace
+                if self.source_labels.len() <= 1 && self.matcher.matches_all() =>
+            {
+                Decider::Names
+            }
+            Action::Keep | Action::Drop | Action::Replace => Decider::Match(&self.source_labels),
+            Action::KeepEqual | Action::DropEqual => Decider::Values,
+            Action::LabelMap | Action::LabelDrop | Action::LabelKeep => Decider::Names,
+            Action::HashMod | Action::Lowercase | Action::Uppercase => Decider::Values,
+        }
+    }
+
     fn run<'t>(&'t self, labels: &mut LabelSet<'t>, made: &'t Bump) -> bool {
         match self.action {
             Action::Keep => return self.matcher.is_match(self.input(labels, made)),
@@ -74,18 +128,18 @@ impl Rule {
             Action::Replace => self.replace(labels, made),
             Action::HashMod => {
                 let shard = digest::md5_mod(self.input(labels, made).as_bytes(), self.modulus);
-                labels.set(&self.target_label, made.alloc_str(&shard.to_string()));
+                labels.set(&self.target_label, made.alloc_str(&shard.to_string()), Origin::Made);
             }
             Action::LabelMap => self.label_map(labels, made),
             Action::LabelDrop => labels.retain(|name| !self.matcher.is_match(name)),
             Action::LabelKeep => labels.retain(|name| self.matcher.is_match(name)),
             Action::Lowercase => {
                 let value: String = self.input(labels, made).chars().map(lower).collect();
-                labels.set(&self.target_label, made.alloc_str(&value));
+                labels.set(&self.target_label, made.alloc_str(&value), Origin::Made);
             }
             Action::Uppercase => {
                 let value: String = self.input(labels, made).chars().map(upper).collect();
-                labels.set(&self.target_label, made.alloc_str(&value));
+                labels.set(&self.target_label, made.alloc_str(&value), Origin::Made);
             }
         }
         true
@@ -115,18 +169,27 @@ impl Rule {
         if !self.names.is_label_name(&target) {
             return;
         }
-        labels.set(lasting(target, made), lasting(value, made));
+        let of = match &self.source_labels[..] {
+            _ if self.replacement.literal().is_some() => Origin::Rule,
+            [] => Origin::Rule,
+            // What matches although there is no label is the empty text.
+            [name] if self.matcher.gives_whole(&self.replacement) => {
+                labels.origin(name).unwrap_or(Origin::Rule)
+            }
+            _ => Origin::Made,
+        };
+        labels.set(lasting(target, made), lasting(value, made), of);
     }
 
     fn label_map<'t>(&'t self, labels: &mut LabelSet<'t>, made: &'t Bump) {
-        let mut wanted: Vec<(&'t str, &'t str)> = Vec::new();
-        for (name, value) in labels.iter() {
-            if let Some([target]) = self.matcher.expand(name, [&self.replacement]) {
-                wanted.push((lasting(target, made), value));
+        let mut wanted: Vec<(&'t str, &'t str, Origin)> = Vec::new();
+        for entry in labels.entries() {
+            if let Some([target]) = self.matcher.expand(entry.name, [&self.replacement]) {
+                wanted.push((lasting(target, made), entry.value, entry.of));
             }
         }
-        for (name, value) in wanted {
-            labels.set(name, value);
+        for (name, value, of) in wanted {
+            labels.set(name, value, of);
         }
     }
 }

@@ -1,0 +1,410 @@
+//! What rules make of a series, kept for the series that follow with labels of the same names.
+//!
+//! Where the values of labels decide on nothing but which patterns match, and are copied whole or not at all,
+//! what becomes of a series follows from the names of its labels and from which patterns match. That is a
+//! plan: the first such series goes through the rules, and those behind it through comparisons and copies of
+//! positions. What does not follow from so little goes through the rules each time.
+//!
+//! # Invariants
+//!
+//! 1. A plan fits a series only if the rules would make the same of it; the order of labels may be another.
+//! 2. Plans hold for one run of one list of rules over a draft: grouping labels and families' names stay.
+
+use smallvec::SmallVec;
+
+use super::edit::Fresh;
+use super::{Draft, Edit, Label, RelabelCounts, Text};
+use crate::model::Span;
+use crate::plugin::relabel::labels::{Entry, METRIC_NAME, Origin};
+use crate::plugin::relabel::{Decider, LabelSet, Ruleset};
+
+/// Plans kept at a time.
+const PLANS_MAX: usize = 4;
+
+/// How many more series without a plan than with one are looked at for a new one.
+const TRIES: u32 = 8;
+
+/// See the module.
+pub(super) struct Plans {
+    plans: Vec<Plan>,
+    /// The one that fitted last.
+    last: usize,
+    tries: u32,
+}
+
+impl Default for Plans {
+    fn default() -> Plans {
+        Plans { plans: Vec::new(), last: 0, tries: TRIES }
+    }
+}
+
+/// What becomes of series with labels of these names whose values are not empty.
+pub(super) struct Plan {
+    names: SmallVec<[Text; 8]>,
+    /// The family, if what becomes of its series has to do with its name.
+    family: Option<u32>,
+    guards: SmallVec<[Guard; 2]>,
+    end: End,
+}
+
+/// A pattern that matches, or does not.
+struct Guard {
+    rule: usize,
+    values: SmallVec<[Value; 1]>,
+    matches: bool,
+}
+
+/// A value of a label.
+#[derive(Clone, Copy)]
+enum Value {
+    /// That of the series' own label at this position.
+    Own(u32),
+    Text(Text),
+}
+
+enum End {
+    Dropped,
+    Same,
+    Changed {
+        labels: SmallVec<[(Text, Value); 16]>,
+        /// Of the family that it moves to.
+        name: Option<Text>,
+    },
+}
+
+/// What was found out about a series while rules ran over it.
+pub(super) struct Sketch {
+    family: u32,
+    /// Its labels as they were.
+    own: Span,
+    guards: SmallVec<[Guard; 2]>,
+    /// Where the values of the labels come from that are left.
+    values: SmallVec<[Option<u32>; 16]>,
+    first_own: u32,
+    /// Grouping labels with values, less those that are left as they were.
+    groups: usize,
+    reads_name: bool,
+    /// Whether nothing follows from it for other series.
+    is_void: bool,
+}
+
+impl Sketch {
+    /// To be told of each rule before it runs.
+    pub fn watch(&mut self, draft: &Draft, rules: &Ruleset, rule: usize, set: &LabelSet<'_>) {
+        let sources = match rules.decider(rule) {
+            Decider::Names => return,
+            Decider::Match(sources) => sources,
+            Decider::Values => {
+                self.is_void = true;
+                return;
+            }
+        };
+        let origins = sources.iter().map(|name| set.origin(name));
+        self.reads_name |= origins.clone().any(|origin| origin == Some(Origin::Came(0)));
+        if !origins.clone().any(|origin| self.own_of(origin).is_some()) {
+            // Always the same.
+            return;
+        }
+        let value = |origin: Option<Origin>| match origin {
+            None => Some(Value::Text(Text::default())),
+            Some(Origin::Came(0)) => None,
+            Some(Origin::Came(number)) => Some(match self.own_of(origin) {
+                Some(own) => Value::Own(own),
+                None => Value::Text(draft.group[number as usize - 1].value),
+            }),
+            Some(Origin::Rule | Origin::Made) => None,
+        };
+        match origins.map(value).collect() {
+            Some(values) => self.guards.push(Guard { rule, values, matches: false }),
+            None => self.is_void = true,
+        }
+    }
+
+    /// To be told of each label that is left, in order, of those of the series itself; see
+    /// [`note_other`](Sketch::note_other).
+    pub fn note(&mut self, entry: &Entry<'_>) {
+        self.reads_name |= entry.of == Origin::Came(0);
+        self.values.push(self.own_of(Some(entry.of)));
+    }
+
+    /// The same of grouping labels and the name.
+    pub fn note_other(&mut self, entry: &Entry<'_>) {
+        match entry.origin {
+            Some(0) => {}
+            Some(_) => self.groups -= 1,
+            // The family that it moves to is to be the same for all.
+            None => self.is_void |= entry.name != METRIC_NAME || self.own_of(Some(entry.of)).is_some(),
+        }
+    }
+
+    /// To be told of what the rules left, and whether that is what was there before.
+    pub fn end(&mut self, set: &LabelSet<'_>, is_same: bool) {
+        // What was set to the value that it had is changed where it had another.
+        let is_touched = || set.entries().iter().any(|entry| entry.origin.is_none());
+        self.is_void |= set.is_made() || is_same && is_touched();
+    }
+
+    fn own_of(&self, origin: Option<Origin>) -> Option<u32> {
+        match origin {
+            Some(Origin::Came(number)) => number.checked_sub(self.first_own),
+            _ => None,
+        }
+    }
+}
+
+impl Draft {
+    /// The plan that fits a series.
+    pub(super) fn plan_for<'p>(
+        &self,
+        sample: u32,
+        rules: &Ruleset,
+        plans: &'p mut Plans,
+    ) -> Option<&'p Plan> {
+        let fits = |plan: &Plan| self.fits(sample, rules, plan);
+        if !plans.plans.get(plans.last).is_some_and(fits) {
+            plans.last = plans.plans.iter().position(fits)?;
+        }
+        plans.tries = (plans.tries + 1).min(TRIES);
+        plans.plans.get(plans.last)
+    }
+
+    fn fits(&self, sample: u32, rules: &Ruleset, plan: &Plan) -> bool {
+        let own = self.own(sample);
+        let has_name = |(label, name): (&Label, &Text)| {
+            label.value.len() > 0 && (label.name == *name || self.is(label.name, self.bytes(*name)))
+        };
+        plan.family.is_none_or(|family| family == self.samples[sample as usize].family)
+            && own.len() == plan.names.len()
+            && own.iter().zip(&plan.names).all(has_name)
+            && plan.guards.iter().all(|guard| self.matches(own, rules, guard) == guard.matches)
+    }
+
+    fn matches(&self, own: &[Label], rules: &Ruleset, guard: &Guard) -> bool {
+        let text = |value: &Value| match value {
+            Value::Own(at) => self.text(own[*at as usize].value),
+            Value::Text(text) => self.text(*text),
+        };
+        rules.is_match(guard.rule, guard.values.iter().map(text))
+    }
+
+    /// Makes of a series what a plan that fits it says.
+    ///
+    /// # Errors
+    ///
+    /// As [`relabel`](Draft::relabel).
+    pub(super) fn follow(
+        &mut self,
+        sample: u32,
+        plan: &Plan,
+        counts: &mut RelabelCounts,
+        fresh: &mut Fresh,
+    ) -> Edit<()> {
+        match &plan.end {
+            End::Same => Ok(()),
+            End::Dropped => {
+                counts.dropped += 1;
+                self.drop_sample(sample);
+                Ok(())
+            }
+            End::Changed { labels, name } => {
+                fresh.clear();
+                let own = self.own(sample);
+                fresh.labels.extend(labels.iter().map(|(name, value)| match value {
+                    Value::Own(at) => Label { name: *name, value: own[*at as usize].value },
+                    Value::Text(text) => Label { name: *name, value: *text },
+                }));
+                self.put_labels(sample, fresh)?;
+                match name {
+                    Some(name) => self.move_sample_to(sample, *name),
+                    None => Ok(()),
+                }
+            }
+        }
+    }
+
+    /// Begins to find out about a series that rules are to run over.
+    pub(super) fn sketch(&self, sample: u32, plans: &Plans) -> Sketch {
+        let is_empty = |label: &Label| label.value.len() == 0;
+        Sketch {
+            family: self.samples[sample as usize].family,
+            own: self.samples[sample as usize].labels,
+            guards: SmallVec::new(),
+            values: SmallVec::new(),
+            first_own: self.first_own(),
+            groups: self.group.iter().filter(|label| !is_empty(label)).count(),
+            reads_name: false,
+            is_void: plans.tries == 0 || self.own(sample).iter().any(is_empty),
+        }
+    }
+
+    /// Makes a plan for series that rules drop, or leave as they are.
+    pub(super) fn plan_end(&self, rules: &Ruleset, sketch: Sketch, plans: &mut Plans, is_dropped: bool) {
+        self.plan(rules, sketch, plans, if is_dropped { End::Dropped } else { End::Same });
+    }
+
+    /// Makes a plan for series that rules change: what they made of this one's labels is in `fresh`, and it
+    /// moved to the family `name` if to any. It is written down already.
+    pub(super) fn plan_change(
+        &self,
+        rules: &Ruleset,
+        sketch: Sketch,
+        plans: &mut Plans,
+        fresh: &Fresh,
+        name: Option<Text>,
+    ) {
+        let value = |(label, own): (&Label, &Option<u32>)| {
+            (label.name, own.map_or(Value::Text(label.value), Value::Own))
+        };
+        let labels = fresh.labels.iter().zip(&sketch.values).map(value).collect();
+        if sketch.groups == 0 {
+            self.plan(rules, sketch, plans, End::Changed { labels, name });
+        }
+    }
+
+    fn plan(&self, rules: &Ruleset, mut sketch: Sketch, plans: &mut Plans, end: End) {
+        plans.tries = plans.tries.saturating_sub(1);
+        if sketch.is_void {
+            return;
+        }
+        let own = &self.labels[sketch.own.range()];
+        for guard in &mut sketch.guards {
+            guard.matches = self.matches(own, rules, guard);
+        }
+        let plan = Plan {
+            names: own.iter().map(|label| label.name).collect(),
+            family: sketch.reads_name.then_some(sketch.family),
+            guards: sketch.guards,
+            end,
+        };
+        plans.last = (plans.last + 1) % PLANS_MAX;
+        match plans.plans.get_mut(plans.last) {
+            Some(place) => *place = plan,
+            None => {
+                plans.last = plans.plans.len();
+                plans.plans.push(plan);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Families, GroupingKey, NameRules};
+    use crate::parse::text;
+    use crate::plugin::draft::Received;
+    use crate::plugin::relabel::model::{Dice, random_list};
+
+    /// What became of the series of a body, sorted: name, labels, value; with how many were dropped and how
+    /// many grouping labels reset. `None` if the rules fail.
+    fn relabelled(body: &str, key: &GroupingKey, rules: &Ruleset) -> Option<(Vec<String>, RelabelCounts)> {
+        let mut draft = Draft::new(NameRules::Legacy);
+        draft.clear(NameRules::Legacy, key);
+        let families = text::parse(body.as_bytes(), NameRules::Legacy, Families::default()).unwrap();
+        draft.load(&Received { families: &families, body: body.as_bytes(), loose: &[] });
+        let counts = draft.relabel(rules, None).ok()?;
+        let left = (0..draft.samples().len() as u32).filter(|sample| !draft.sample(*sample).dropped);
+        let said = |sample: u32| {
+            let data = draft.sample(sample);
+            let mut labels: Vec<_> = draft.own_labels(sample).collect();
+            labels.sort_unstable();
+            format!("{}{labels:?} {}", draft.family_name(data.family), data.value)
+        };
+        let mut out: Vec<String> = left.map(said).collect();
+        out.sort_unstable();
+        Some((out, counts))
+    }
+
+    /// One of the series.
+    fn series(dice: &mut Dice, at: usize) -> String {
+        let names = dice.pick(&["a b foo", "foo b a", "a x1", "_ a b foo x1", "", "new"]);
+        let label = |name: &str, dice: &mut Dice| {
+            let value = dice.pick(&["a", "b", "foo", "x1", "_", "1", "12", "", "ab", "B"]);
+            format!("{name}=\"{value}\"")
+        };
+        let labels: Vec<String> = names.split_whitespace().map(|name| label(name, dice)).collect();
+        format!("{}{{{}}} {at}\n", dice.pick(&["m", "m", "n"]), labels.join(","))
+    }
+
+    #[test]
+    fn series_fare_in_company_as_they_do_alone() {
+        let mut dice = Dice(0x1234_5678_9abc_def1);
+        let (mut changed, mut failed) = (0, 0);
+        for _ in 0..4000 {
+            let rules = Ruleset::new(&random_list(&mut dice), NameRules::Legacy).unwrap();
+            let grouping = dice.pick(&["", "foo", "new", "a"]);
+            let labels = [(grouping, dice.pick(&["", "x1", "foo"]))];
+            let labels = labels.into_iter().filter(|label| !label.0.is_empty());
+            let key = GroupingKey::new(dice.pick(&["j", "b"]), labels);
+            let mut bodies: Vec<String> = (0..12).map(|at| series(&mut dice, at)).collect();
+            bodies.sort_by_key(|body| body.as_bytes()[0]);
+            let together = relabelled(&bodies.concat(), &key, &rules);
+            let alone: Option<Vec<_>> = bodies.iter().map(|body| relabelled(body, &key, &rules)).collect();
+            let alone = alone.map(|all| {
+                let mut sum = (Vec::new(), RelabelCounts::default());
+                for (series, counts) in all {
+                    sum.0.extend(series);
+                    sum.1.dropped += counts.dropped;
+                    sum.1.resets += counts.resets;
+                }
+                sum.0.sort_unstable();
+                sum
+            });
+            failed += usize::from(alone.is_none());
+            changed += usize::from(alone.as_ref().is_some_and(|alone| alone.0.len() > 4));
+            assert_eq!(together, alone, "{bodies:?} through {rules:?} in {key}");
+        }
+        // Rules that drop all, or fail, prove nothing.
+        assert!(changed > 1000 && failed < 1000, "{changed} changed, {failed} failed");
+    }
+
+    /// How many of the samples went through the rules.
+    fn through_rules(draft: &mut Draft, rules: &Ruleset) -> usize {
+        let mut plans = Plans::default();
+        let (mut counts, mut fresh) = (RelabelCounts::default(), Fresh::default());
+        let mut count = 0;
+        for sample in 0..draft.samples().len() as u32 {
+            match draft.plan_for(sample, rules, &mut plans) {
+                Some(plan) => draft.follow(sample, plan, &mut counts, &mut fresh).unwrap(),
+                None => {
+                    draft.relabel_whole(sample, rules, &mut counts, &mut fresh, &mut plans).unwrap();
+                    count += 1;
+                }
+            }
+        }
+        count
+    }
+
+    #[test]
+    fn a_series_like_the_one_before_does_not_go_through_the_rules() {
+        use crate::plugin::value::Value as Written;
+        let rule = |fields: &[(&str, &str)]| {
+            let field = |(key, value): &(&str, &str)| {
+                let text = Written::Text((*value).into());
+                let value = if *key == "source_labels" { Written::List(vec![text]) } else { text };
+                ((*key).to_owned(), value)
+            };
+            Written::Map(fields.iter().map(field).collect())
+        };
+        let list = [
+            rule(&[("source_labels", "env"), ("regex", "dev"), ("action", "drop")]),
+            rule(&[("source_labels", "host"), ("target_label", "node")]),
+            rule(&[("target_label", "cluster"), ("replacement", "c1")]),
+        ];
+        let rules = Ruleset::new(&Written::List(list.into()), NameRules::Legacy).unwrap();
+        let body: String = (0..30)
+            .map(|at| {
+                let env = if at % 3 == 0 { "dev" } else { "prod" };
+                format!("{}{{env=\"{env}\",host=\"h{at}\"}} {at}\n", if at < 20 { "a" } else { "b" })
+            })
+            .collect();
+        let mut draft = Draft::new(NameRules::Legacy);
+        draft.clear(NameRules::Legacy, &GroupingKey::new("j", []));
+        let families = text::parse(body.as_bytes(), NameRules::Legacy, Families::default()).unwrap();
+        draft.load(&Received { families: &families, body: body.as_bytes(), loose: &[] });
+        // The first that is dropped, and the first that is not.
+        assert_eq!(through_rules(&mut draft, &rules), 2);
+        let labels: Vec<_> = draft.own_labels(28).collect();
+        assert_eq!(labels, [("env", "prod"), ("host", "h28"), ("node", "h28"), ("cluster", "c1")]);
+    }
+}
