@@ -135,3 +135,57 @@ impl<'l> Slot<'l> {
         (self.value, self.hash) = (value, hash::of_label(self.name, value));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::model::{Families, GroupingKey, NameRules, PushLimits};
+    use crate::parse::text;
+    use crate::store::build::shape_of;
+    use crate::store::shape::Shape;
+
+    fn shape(body: &str, key: &GroupingKey) -> Shape {
+        let families = text::parse(body.as_bytes(), NameRules::Utf8, Families::default()).unwrap();
+        shape_of(&families, key, &PushLimits::default()).map_err(|fault| fault.text()).unwrap().shape
+    }
+
+    /// Text and cuts of each series of the only family.
+    fn runs(shape: &Shape) -> Vec<(String, Vec<u32>)> {
+        let series = (0..shape.series_count()).map(|at| shape.series_at(at));
+        series.map(|(series, cuts)| (shape.run(series).to_owned(), cuts.to_vec())).collect()
+    }
+
+    #[test]
+    fn a_series_is_written_in_company_as_it_is_alone() {
+        let mut seed = 7u64;
+        let mut roll = |sides: u64| {
+            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (seed >> 33) % sides
+        };
+        for _ in 0..300 {
+            let names: &[&str] = &["b", "instance", "zone", "a", "\"not.old\"", "job"][..1 + roll(6) as usize];
+            let others: &[&str] = &["zone", "b", "c"];
+            let body: String = (0..12)
+                .map(|at| {
+                    let names = if roll(4) == 0 { others } else { names };
+                    let value = |name: &&str| match roll(4) {
+                        0 => format!("{name}=\"\""),
+                        1 => format!("{name}=\"x\\\"y\""),
+                        _ => format!("{name}=\"{}\"", roll(2)),
+                    };
+                    let labels: Vec<String> = names.iter().map(value).collect();
+                    format!("m{{{},n=\"{at}\"}} 1\n", labels.join(","))
+                })
+                .collect();
+            let grouping = [("b", "1"), ("instance", "i"), ("c", "")].into_iter().filter(|_| roll(2) == 0);
+            let key = GroupingKey::new("j", grouping);
+            let together = shape(&body, &key);
+            let alone: Vec<_> = body.lines().flat_map(|line| runs(&shape(&format!("{line}\n"), &key))).collect();
+            assert_eq!(runs(&together), alone, "{body} in {key}");
+            let family = &together.families()[0];
+            for at in 0..together.series_count() {
+                let found = together.with_hash(family, together.run_hash(at)).any(|found| found == at);
+                assert!(found, "series {at} of {body} in {key} is not found by its hash");
+            }
+        }
+    }
+}

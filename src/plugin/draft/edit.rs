@@ -177,19 +177,23 @@ impl Draft {
         if self.is_grouped(from) || self.is_grouped(to) {
             return fault(Code::Value, "grouping labels are changed in on_request");
         }
-        let has = |name: &str| self.own(sample).iter().any(|label| self.is(label.name, name.as_bytes()));
-        if !has(from) {
-            return Ok(false);
-        }
+        let own = self.own(sample);
+        let find = |name: &str| own.iter().position(|label| self.is(label.name, name.as_bytes()));
+        let Some(first) = find(from) else { return Ok(false) };
         if from == to {
             return Ok(true);
         }
-        let overwrites = has(to);
+        let overwrites = find(to).is_some();
         let new = self.write_for_plugin(to)?;
+        let mut span = self.samples[sample as usize].labels;
         if overwrites {
             self.remove_label(sample, to);
+            span = self.samples[sample as usize].labels;
+        } else {
+            self.labels[span.start as usize + first].name = new;
+            span.start += first as u32 + 1;
         }
-        let span = self.samples[sample as usize].labels;
+        // A protobuf body may name a label twice.
         for at in span.range() {
             if self.is(self.labels[at].name, from.as_bytes()) {
                 self.labels[at].name = new;

@@ -14,6 +14,7 @@
 
 use std::ffi::{c_char, c_int, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::ptr;
 use std::rc::Rc;
 
 use mlua::{AnyUserData, Function, Lua, Variadic, ffi};
@@ -62,10 +63,11 @@ pub fn install(
     // LUA_MINSTACK free). The metatables are those of the handles' types in this machine alone; they are
     // read-only to scripts again afterwards. The pointer to the state stays valid for as long as scripts
     // can run, since `Vm` holds both. `lua_callbacks` gives the callbacks of a live state; mlua leaves
-    // `useratom` alone.
+    // `useratom` and the data of threads alone. Scripts run on the machine's main thread alone, which this is.
     unsafe {
         lua.exec_raw::<()>(handles, |raw| {
             (*ffi::lua_callbacks(raw)).useratom = Some(atom);
+            ffi::lua_setthreaddata(raw, shared as *mut c_void);
             let known = state.sample_pointers.iter().chain(&state.labels_pointers);
             for (which, known) in known.enumerate() {
                 known.set(ffi::lua_touserdata(raw, which as c_int + 1));
@@ -92,10 +94,9 @@ pub fn install(
                 }
                 ffi::lua_setreadonly(raw, -1, 0);
                 for (name, function) in functions {
-                    ffi::lua_pushlightuserdata(raw, shared as *mut c_void);
-                    ffi::lua_rawgetfield(raw, -2, name.as_ptr());
+                    ffi::lua_rawgetfield(raw, -1, name.as_ptr());
                     ffi::lua_pushvalue(raw, first_labels);
-                    ffi::lua_pushcclosurek(raw, *function, name.as_ptr(), 3, None);
+                    ffi::lua_pushcclosurek(raw, *function, name.as_ptr(), 2, None);
                     ffi::lua_rawsetfield(raw, -2, name.as_ptr());
                 }
                 ffi::lua_setreadonly(raw, -1, 1);
@@ -197,18 +198,20 @@ unsafe extern "C-unwind" fn labels_new_index(lua: *mut ffi::lua_State) -> c_int 
     }
 }
 
-/// Gives back what `attempt` did; if it did nothing, does what mlua does. The function's upvalues are the
-/// state, mlua's function, and the labels of the hook's own sample.
+/// Gives back what `attempt` did; if it did nothing, does what mlua does. The function's upvalues are
+/// mlua's function, and the labels of the hook's own sample.
 ///
 /// # Safety
 ///
 /// `lua` is a live machine that calls one of the functions installed here.
 unsafe fn finish(lua: *mut ffi::lua_State, attempt: impl FnOnce(&State) -> Option<Done>) -> c_int {
-    // SAFETY: the first upvalue is the pointer that `install` pushed, to a state that lives as long as
-    // scripts can run. A C function has room for LUA_MINSTACK values beyond its arguments. The text lies
-    // in the draft's arena, which no code of Lua's reaches while it copies.
+    // SAFETY: the thread's data is the pointer that `install` put there, to a state that lives as long as
+    // scripts can run, or null. A C function has room for LUA_MINSTACK values beyond its arguments. The text
+    // lies in the draft's arena, which no code of Lua's reaches while it copies.
     unsafe {
-        let state = &*(ffi::lua_touserdata(lua, ffi::lua_upvalueindex(1)) as *const State);
+        let Some(state) = (ffi::lua_getthreaddata(lua) as *const State).as_ref() else {
+            return hand_on(lua);
+        };
         // A panic is one more thing that mlua's way words.
         let done = catch_unwind(AssertUnwindSafe(|| attempt(state))).unwrap_or_else(|panic| {
             drop(panic);
@@ -222,7 +225,7 @@ unsafe fn finish(lua: *mut ffi::lua_State, attempt: impl FnOnce(&State) -> Optio
             Some(Done::Text(start, length)) => {
                 ffi::lua_pushlstring(lua, start.cast(), length);
             }
-            Some(Done::Labels) => ffi::lua_pushvalue(lua, ffi::lua_upvalueindex(3)),
+            Some(Done::Labels) => ffi::lua_pushvalue(lua, ffi::lua_upvalueindex(2)),
             None => return hand_on(lua),
         }
         1
@@ -238,7 +241,7 @@ unsafe fn hand_on(lua: *mut ffi::lua_State) -> c_int {
     // SAFETY: as the caller promises. Nothing with a destructor is alive.
     unsafe {
         let count = ffi::lua_gettop(lua);
-        ffi::lua_pushvalue(lua, ffi::lua_upvalueindex(2));
+        ffi::lua_pushvalue(lua, ffi::lua_upvalueindex(1));
         ffi::lua_insert(lua, 1);
         ffi::lua_call(lua, count, ffi::LUA_MULTRET);
         ffi::lua_gettop(lua)
@@ -263,23 +266,24 @@ unsafe fn sample(lua: *mut ffi::lua_State, state: &State) -> Option<u32> {
 ///
 /// `lua` is a live machine in a call of a method on a sample.
 unsafe fn call(lua: *mut ffi::lua_State, state: &State, method: c_int) -> Option<Done> {
-    // SAFETY: as the caller promises. The texts stay on the stack for the length of this call.
+    // SAFETY: as the caller promises. The texts stay on the stack for the length of this call. Arguments that
+    // are not there are no strings, and further ones are of no account, as in mlua's way.
     unsafe {
         let at = sample(lua, state)?;
-        match (method, ffi::lua_gettop(lua)) {
-            (IS, 3) => {
+        match method {
+            IS => {
                 let (label, value) = (bytes(lua, 2)?, bytes(lua, 3)?);
                 let draft = state.stage.draft.try_borrow().ok()?;
                 Some(Done::Bool(draft.label_bytes(at, label) == Some(value)))
             }
-            (HAS, 2) => {
+            HAS => {
                 let label = bytes(lua, 2)?;
                 let draft = state.stage.draft.try_borrow().ok()?;
                 Some(Done::Bool(draft.label_bytes(at, label).is_some()))
             }
-            (GET, 2) => get(state, at, bytes(lua, 2)?),
-            (SET, 3) => set(state, at, text(lua, 2)?, text(lua, 3)?),
-            (RENAME, 3) if state.may_transform() => {
+            GET => get(state, at, bytes(lua, 2)?),
+            SET => set(state, at, text(lua, 2)?, text(lua, 3)?),
+            RENAME if state.may_transform() => {
                 let (from, to) = (text(lua, 2)?, text(lua, 3)?);
                 let was = state.stage.draft.try_borrow_mut().ok()?.rename_label(at, from, to).ok()?;
                 Some(Done::Bool(was))
@@ -376,14 +380,11 @@ unsafe fn atom_at(lua: *mut ffi::lua_State, index: c_int) -> Option<c_int> {
 ///
 /// `lua` is live and has that argument, which stays where it is for the lifetime chosen.
 unsafe fn bytes<'l>(lua: *mut ffi::lua_State, index: c_int) -> Option<&'l [u8]> {
-    // SAFETY: as the caller promises; a value of type string is not converted, so its bytes stay put.
+    // SAFETY: as the caller promises; nothing is converted, and what is no string gives null.
     unsafe {
-        if ffi::lua_type(lua, index) != ffi::LUA_TSTRING {
-            return None;
-        }
         let mut length = 0;
-        let start = ffi::lua_tolstring(lua, index, &mut length);
-        Some(std::slice::from_raw_parts(start.cast::<u8>(), length))
+        let start = ffi::lua_tolstringatom(lua, index, &mut length, ptr::null_mut()).cast::<u8>();
+        (!start.is_null()).then(|| std::slice::from_raw_parts(start, length))
     }
 }
 
