@@ -7,3 +7,4 @@ pub mod escape;
 pub mod float;
 pub mod json;
 pub mod quote;
+pub mod same;

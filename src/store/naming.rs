@@ -9,6 +9,7 @@ use smallvec::SmallVec;
 
 use super::hash;
 use crate::format::escape;
+use crate::format::same::is_same;
 use crate::model::{Label, Span};
 
 /// In [`Naming::set`]: a label that no label of the push brings.
@@ -53,7 +54,10 @@ impl<'l> Naming<'l> {
     pub fn is_of(&self, own: &[Label<'_>]) -> bool {
         self.is_set
             && own.len() == self.names.len()
-            && own.iter().zip(&self.names).all(|(label, name)| label.name == *name)
+            && own
+                .iter()
+                .zip(&self.names)
+                .all(|(label, name)| is_same(label.name.as_bytes(), name.as_bytes()))
     }
 
     /// Sets names: those of `own`, and which are stored in which order, as positions in `own` with the names.
@@ -104,7 +108,7 @@ impl<'l> Naming<'l> {
             }
             cuts += slot.cuts as usize;
             let value = own.get(slot.at as usize).map_or("", |label| &*label.value);
-            if slot.value == value && !slot.text.is_empty() {
+            if !slot.text.is_empty() && is_same(slot.value.as_bytes(), value.as_bytes()) {
                 out.runs.extend_from_within(slot.text.range());
             } else if value.len() > value_bytes_max {
                 return Err(slot.name);
@@ -162,7 +166,8 @@ mod tests {
             (seed >> 33) % sides
         };
         for _ in 0..300 {
-            let names: &[&str] = &["b", "instance", "zone", "a", "\"not.old\"", "job"][..1 + roll(6) as usize];
+            let names: &[&str] =
+                &["b", "instance", "zone", "a", "\"not.old\"", "job"][..1 + roll(6) as usize];
             let others: &[&str] = &["zone", "b", "c"];
             let body: String = (0..12)
                 .map(|at| {
@@ -179,7 +184,8 @@ mod tests {
             let grouping = [("b", "1"), ("instance", "i"), ("c", "")].into_iter().filter(|_| roll(2) == 0);
             let key = GroupingKey::new("j", grouping);
             let together = shape(&body, &key);
-            let alone: Vec<_> = body.lines().flat_map(|line| runs(&shape(&format!("{line}\n"), &key))).collect();
+            let alone: Vec<_> =
+                body.lines().flat_map(|line| runs(&shape(&format!("{line}\n"), &key))).collect();
             assert_eq!(runs(&together), alone, "{body} in {key}");
             let family = &together.families()[0];
             for at in 0..together.series_count() {

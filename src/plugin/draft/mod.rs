@@ -23,6 +23,7 @@ mod template;
 
 use std::sync::Arc;
 
+use crate::format::same::is_same;
 use crate::model::template::{Outline, Template};
 use crate::model::{LooseLine, MetricType, NameRules, Number, Part, Span};
 
@@ -180,7 +181,7 @@ impl Draft {
 
     /// Whether a piece of text is `bytes`; cheaper than looking at it as text.
     fn is(&self, text: Text, bytes: &[u8]) -> bool {
-        text.len() == bytes.len() && self.bytes(text) == bytes
+        text.len() == bytes.len() && is_same(self.bytes(text), bytes)
     }
 
     fn write(&mut self, text: &str) -> Text {

@@ -14,6 +14,7 @@ use smallvec::SmallVec;
 
 use super::edit::Fresh;
 use super::{Draft, Edit, Label, RelabelCounts, Text};
+use crate::limits::LABEL_VALUE_BYTES_MAX;
 use crate::model::Span;
 use crate::plugin::relabel::labels::{Entry, METRIC_NAME, Origin};
 use crate::plugin::relabel::{Decider, LabelSet, Ruleset};
@@ -21,8 +22,11 @@ use crate::plugin::relabel::{Decider, LabelSet, Ruleset};
 /// Plans kept at a time.
 const PLANS_MAX: usize = 4;
 
-/// How many more series without a plan than with one are looked at for a new one.
+/// What is spent on looking for plans; each series that one fits earns one back.
 const TRIES: u32 = 8;
+
+/// What a series costs that no plan can be made of.
+const VAIN_TRY: u32 = 4;
 
 /// See the module.
 pub(super) struct Plans {
@@ -66,7 +70,10 @@ enum End {
     Dropped,
     Same,
     Changed {
-        labels: SmallVec<[(Text, Value); 16]>,
+        /// How many of its first labels stay.
+        kept: u32,
+        /// Those that follow.
+        labels: SmallVec<[(Text, Value); 8]>,
         /// Of the family that it moves to.
         name: Option<Text>,
     },
@@ -91,6 +98,9 @@ pub(super) struct Sketch {
 impl Sketch {
     /// To be told of each rule before it runs.
     pub fn watch(&mut self, draft: &Draft, rules: &Ruleset, rule: usize, set: &LabelSet<'_>) {
+        if self.is_void {
+            return;
+        }
         let sources = match rules.decider(rule) {
             Decider::Names => return,
             Decider::Match(sources) => sources,
@@ -171,7 +181,8 @@ impl Draft {
     fn fits(&self, sample: u32, rules: &Ruleset, plan: &Plan) -> bool {
         let own = self.own(sample);
         let has_name = |(label, name): (&Label, &Text)| {
-            label.value.len() > 0 && (label.name == *name || self.is(label.name, self.bytes(*name)))
+            (1..=LABEL_VALUE_BYTES_MAX).contains(&label.value.len())
+                && (label.name == *name || self.is(label.name, self.bytes(*name)))
         };
         plan.family.is_none_or(|family| family == self.samples[sample as usize].family)
             && own.len() == plan.names.len()
@@ -192,13 +203,7 @@ impl Draft {
     /// # Errors
     ///
     /// As [`relabel`](Draft::relabel).
-    pub(super) fn follow(
-        &mut self,
-        sample: u32,
-        plan: &Plan,
-        counts: &mut RelabelCounts,
-        fresh: &mut Fresh,
-    ) -> Edit<()> {
+    pub(super) fn follow(&mut self, sample: u32, plan: &Plan, counts: &mut RelabelCounts) -> Edit<()> {
         match &plan.end {
             End::Same => Ok(()),
             End::Dropped => {
@@ -206,14 +211,18 @@ impl Draft {
                 self.drop_sample(sample);
                 Ok(())
             }
-            End::Changed { labels, name } => {
-                fresh.clear();
-                let own = self.own(sample);
-                fresh.labels.extend(labels.iter().map(|(name, value)| match value {
-                    Value::Own(at) => Label { name: *name, value: own[*at as usize].value },
-                    Value::Text(text) => Label { name: *name, value: *text },
-                }));
-                self.put_labels(sample, fresh)?;
+            End::Changed { kept, labels, name } => {
+                let own = self.samples[sample as usize].labels;
+                let start = self.labels.len() as u32;
+                self.labels.extend_from_within(own.start as usize..(own.start + kept) as usize);
+                for (name, value) in labels {
+                    let value = match value {
+                        Value::Own(at) => self.labels[(own.start + at) as usize].value,
+                        Value::Text(text) => *text,
+                    };
+                    self.labels.push(Label { name: *name, value });
+                }
+                self.samples[sample as usize].labels = Span { start, end: self.labels.len() as u32 };
                 match name {
                     Some(name) => self.move_sample_to(sample, *name),
                     None => Ok(()),
@@ -252,17 +261,23 @@ impl Draft {
         fresh: &Fresh,
         name: Option<Text>,
     ) {
+        let own = &self.labels[sketch.own.range()];
+        // Two values that are one piece of text need not be one in other series, so this is not enough.
+        let is_kept =
+            |(was, (now, own)): &(&Label, (&Label, &Option<u32>)), at| was == now && **own == Some(at);
+        let left = own.iter().zip(fresh.labels.iter().zip(&sketch.values));
+        let kept = left.zip(0..).take_while(|(label, at)| is_kept(label, *at)).count();
         let value = |(label, own): (&Label, &Option<u32>)| {
             (label.name, own.map_or(Value::Text(label.value), Value::Own))
         };
-        let labels = fresh.labels.iter().zip(&sketch.values).map(value).collect();
-        if sketch.groups == 0 {
-            self.plan(rules, sketch, plans, End::Changed { labels, name });
-        }
+        let labels = fresh.labels.iter().zip(&sketch.values).skip(kept).map(value).collect();
+        let is_void = sketch.is_void || sketch.groups > 0;
+        let end = End::Changed { kept: kept as u32, labels, name };
+        self.plan(rules, Sketch { is_void, ..sketch }, plans, end);
     }
 
     fn plan(&self, rules: &Ruleset, mut sketch: Sketch, plans: &mut Plans, end: End) {
-        plans.tries = plans.tries.saturating_sub(1);
+        plans.tries = plans.tries.saturating_sub(if sketch.is_void { VAIN_TRY } else { 1 });
         if sketch.is_void {
             return;
         }
@@ -297,12 +312,16 @@ mod tests {
 
     /// What became of the series of a body, sorted: name, labels, value; with how many were dropped and how
     /// many grouping labels reset. `None` if the rules fail.
-    fn relabelled(body: &str, key: &GroupingKey, rules: &Ruleset) -> Option<(Vec<String>, RelabelCounts)> {
+    fn relabelled(body: &str, key: &GroupingKey, lists: &[Ruleset]) -> Option<(Vec<String>, RelabelCounts)> {
         let mut draft = Draft::new(NameRules::Legacy);
         draft.clear(NameRules::Legacy, key);
         let families = text::parse(body.as_bytes(), NameRules::Legacy, Families::default()).unwrap();
         draft.load(&Received { families: &families, body: body.as_bytes(), loose: &[] });
-        let counts = draft.relabel(rules, None).ok()?;
+        let mut counts = RelabelCounts::default();
+        for rules in lists {
+            let more = draft.relabel(rules, None).ok()?;
+            (counts.dropped, counts.resets) = (counts.dropped + more.dropped, counts.resets + more.resets);
+        }
         let left = (0..draft.samples().len() as u32).filter(|sample| !draft.sample(*sample).dropped);
         let said = |sample: u32| {
             let data = draft.sample(sample);
@@ -330,13 +349,14 @@ mod tests {
     fn series_fare_in_company_as_they_do_alone() {
         let mut dice = Dice(0x1234_5678_9abc_def1);
         let (mut changed, mut failed) = (0, 0);
-        for _ in 0..4000 {
-            let rules = Ruleset::new(&random_list(&mut dice), NameRules::Legacy).unwrap();
+        for _ in 0..6000 {
+            // What the first has copied lies in one place for the second.
+            let rules = [0, 1].map(|_| Ruleset::new(&random_list(&mut dice), NameRules::Legacy).unwrap());
             let grouping = dice.pick(&["", "foo", "new", "a"]);
             let labels = [(grouping, dice.pick(&["", "x1", "foo"]))];
             let labels = labels.into_iter().filter(|label| !label.0.is_empty());
             let key = GroupingKey::new(dice.pick(&["j", "b"]), labels);
-            let mut bodies: Vec<String> = (0..12).map(|at| series(&mut dice, at)).collect();
+            let mut bodies: Vec<String> = (0..16).map(|at| series(&mut dice, at)).collect();
             bodies.sort_by_key(|body| body.as_bytes()[0]);
             let together = relabelled(&bodies.concat(), &key, &rules);
             let alone: Option<Vec<_>> = bodies.iter().map(|body| relabelled(body, &key, &rules)).collect();
@@ -351,11 +371,11 @@ mod tests {
                 sum
             });
             failed += usize::from(alone.is_none());
-            changed += usize::from(alone.as_ref().is_some_and(|alone| alone.0.len() > 4));
+            changed += usize::from(alone.as_ref().is_some_and(|alone| alone.0.len() > 3));
             assert_eq!(together, alone, "{bodies:?} through {rules:?} in {key}");
         }
         // Rules that drop all, or fail, prove nothing.
-        assert!(changed > 1000 && failed < 1000, "{changed} changed, {failed} failed");
+        assert!(changed > 1000 && failed < 2000, "{changed} changed, {failed} failed");
     }
 
     /// How many of the samples went through the rules.
@@ -365,7 +385,7 @@ mod tests {
         let mut count = 0;
         for sample in 0..draft.samples().len() as u32 {
             match draft.plan_for(sample, rules, &mut plans) {
-                Some(plan) => draft.follow(sample, plan, &mut counts, &mut fresh).unwrap(),
+                Some(plan) => draft.follow(sample, plan, &mut counts).unwrap(),
                 None => {
                     draft.relabel_whole(sample, rules, &mut counts, &mut fresh, &mut plans).unwrap();
                     count += 1;

@@ -79,7 +79,7 @@ impl Draft {
             };
             if one_line || rules.is_blind_to_parts() {
                 match self.plan_for(sample, rules, &mut plans) {
-                    Some(plan) => self.follow(sample, plan, &mut counts, &mut fresh)?,
+                    Some(plan) => self.follow(sample, plan, &mut counts)?,
                     None => self.relabel_whole(sample, rules, &mut counts, &mut fresh, &mut plans)?,
                 }
             } else {
