@@ -309,6 +309,7 @@ mod tests {
     use crate::parse::text;
     use crate::plugin::draft::Received;
     use crate::plugin::relabel::model::{Dice, random_list};
+    use crate::plugin::value::Value as Written;
 
     /// What became of the series of a body, sorted: name, labels, value; with how many were dropped and how
     /// many grouping labels reset. `None` if the rules fail.
@@ -378,6 +379,35 @@ mod tests {
         assert!(changed > 1000 && failed < 2000, "{changed} changed, {failed} failed");
     }
 
+    fn rule(fields: &[(&str, &str)]) -> Written {
+        let field = |(key, value): &(&str, &str)| {
+            let text = Written::Text((*value).into());
+            let value = if *key == "source_labels" { Written::List(vec![text]) } else { text };
+            ((*key).to_owned(), value)
+        };
+        Written::Map(fields.iter().map(field).collect())
+    }
+
+    fn compiled(list: &[Written]) -> Ruleset {
+        Ruleset::new(&Written::List(list.into()), NameRules::Legacy).unwrap()
+    }
+
+    #[test]
+    fn what_was_copied_once_is_not_taken_for_one_label() {
+        let copy = |regex| {
+            let from = ("source_labels", "host");
+            rule(&[from, ("regex", regex), ("target_label", "node"), ("replacement", "$0")])
+        };
+        let constant = rule(&[("target_label", "cluster"), ("replacement", "c1")]);
+        let lists = [compiled(&[copy("h1")]), compiled(&[copy(".*"), constant])];
+        let body = "m{host=\"h1\",node=\"x\"} 1\nm{host=\"h2\",node=\"x\"} 2\n";
+        let (series, _) = relabelled(body, &GroupingKey::new("j", []), &lists).unwrap();
+        let expected = |host: &str, value: u8| {
+            format!("m{:?} {value}", [("cluster", "c1"), ("host", host), ("node", host)])
+        };
+        assert_eq!(series, [expected("h1", 1), expected("h2", 2)]);
+    }
+
     /// How many of the samples went through the rules.
     fn through_rules(draft: &mut Draft, rules: &Ruleset) -> usize {
         let mut plans = Plans::default();
@@ -397,21 +427,12 @@ mod tests {
 
     #[test]
     fn a_series_like_the_one_before_does_not_go_through_the_rules() {
-        use crate::plugin::value::Value as Written;
-        let rule = |fields: &[(&str, &str)]| {
-            let field = |(key, value): &(&str, &str)| {
-                let text = Written::Text((*value).into());
-                let value = if *key == "source_labels" { Written::List(vec![text]) } else { text };
-                ((*key).to_owned(), value)
-            };
-            Written::Map(fields.iter().map(field).collect())
-        };
         let list = [
             rule(&[("source_labels", "env"), ("regex", "dev"), ("action", "drop")]),
             rule(&[("source_labels", "host"), ("target_label", "node")]),
             rule(&[("target_label", "cluster"), ("replacement", "c1")]),
         ];
-        let rules = Ruleset::new(&Written::List(list.into()), NameRules::Legacy).unwrap();
+        let rules = compiled(&list);
         let body: String = (0..30)
             .map(|at| {
                 let env = if at % 3 == 0 { "dev" } else { "prod" };
