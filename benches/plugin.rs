@@ -48,8 +48,9 @@ fn with_plugin(name: &str, lua: &str) -> Gateway {
     gateway().with_plugins(plugins)
 }
 
-const CASES: &[(&str, &str)] = &[
-    ("nothing", "return { api = 1, on_push = function() end }"),
+/// Name, plugin, labels of a stored series.
+const CASES: &[(&str, &str, usize)] = &[
+    ("nothing", "return { api = 1, on_push = function() end }", 7),
     (
         "rules",
         "return { api = 1, relabel = {
@@ -57,6 +58,7 @@ const CASES: &[(&str, &str)] = &[
            { source_labels = { 'host' }, target_label = 'node' },
            { source_labels = { 'path' }, regex = '/api/v1/items/([0-9]+)', target_label = 'item', replacement = 'n$1' },
          } }",
+        9,
     ),
     (
         "series",
@@ -64,6 +66,7 @@ const CASES: &[(&str, &str)] = &[
            if s:is('env', 'dev') then return gate.DROP end
            s:rename('host', 'node') s:set('cluster', 'c1')
          end }",
+        8,
     ),
     (
         "sample",
@@ -71,8 +74,21 @@ const CASES: &[(&str, &str)] = &[
            if s:is('env', 'dev') then return gate.DROP end
            s:rename('host', 'node') s:set('cluster', 'c1')
          end }",
+        8,
     ),
 ];
+
+/// Asserts that ten series are stored, with so many labels each, unless the case was filtered out.
+fn check(gateway: &Gateway, labels: usize, name: &str) {
+    let groups = gateway.groups();
+    if groups.is_empty() {
+        return;
+    }
+    let families = groups[0].families();
+    let series: Vec<_> = families[0].series().collect();
+    assert_eq!((groups.len(), families.len(), series.len()), (1, 1, 10), "{name}");
+    assert!(series.iter().all(|series| series.labels.len() == labels), "{name}");
+}
 
 fn pushes(c: &mut Criterion) {
     let key = GroupingKey::new("bench", [("instance", "i")]);
@@ -86,16 +102,19 @@ fn pushes(c: &mut Criterion) {
             alone.push(Mode::ReplaceGroup, &key, None, black_box(&bodies[at]), Now::read())
         });
     });
+    check(&alone, 7, "alone");
     // A comment that differs each time is enough for the template not to fit.
     let shapes: Vec<Bytes> =
         (0..16).map(|round| Bytes::from([format!("#{round}\n").as_bytes(), &body(round)].concat())).collect();
+    let renewed = gateway();
     group.bench_function("alone, new shape", |b| {
         b.iter(|| {
             at = (at + 1) % shapes.len();
-            alone.push(Mode::ReplaceGroup, &key, None, black_box(&shapes[at]), Now::read())
+            renewed.push(Mode::ReplaceGroup, &key, None, black_box(&shapes[at]), Now::read())
         });
     });
-    for (name, lua) in CASES {
+    check(&renewed, 7, "alone, new shape");
+    for (name, lua, labels) in CASES {
         let gateway = with_plugin(name, lua);
         let facts = RequestFacts { method: "PUT", ..RequestFacts::default() };
         group.bench_function(*name, |b| {
@@ -110,20 +129,7 @@ fn pushes(c: &mut Criterion) {
                 )
             });
         });
-        let groups = gateway.groups();
-        let families = groups[0].families();
-        let labels = families[0].series().next().expect("ten series").labels.len();
-        assert_eq!(
-            labels,
-            if *name == "nothing" {
-                7
-            } else if *name == "rules" {
-                9
-            } else {
-                8
-            },
-            "{name}"
-        );
+        check(&gateway, *labels, name);
     }
     group.finish();
 }
