@@ -24,6 +24,10 @@ local kept, names = {}, { 'a', 'b', 'x', 'le', 'job', 'instance', '__name__', '9
 local re, rules, sel = gate.re('([a-z])([0-9]*)'), gate.relabel({
   { source_labels = { 'x' }, target_label = 'y' }, { regex = 'b', action = 'labeldrop' } }), gate.selector('{x!=""}')
 local counter = gate.counter { name = 'c', labels = { 'n' } }
+local level = gate.gauge { name = 'g' }
+local sizes = gate.histogram { name = 'h', labels = { 'n' }, buckets = { 1, 10 } }
+local dict, bucket = gate.shared { name = 's', max_keys = 8 }, gate.bucket { name = 'b', rate = 10, burst = 3 }
+local distinct, nets = gate.distinct { name = 'd', max_keys = 8 }, gate.cidr({ '10.0.0.0/8', 'fd00::/8' })
 local at = 0
 local function name() at = at % #names + 1 return names[at] end
 local function any() return kept.sample or kept.walked or kept.series end
@@ -104,6 +108,25 @@ local calls = {
   function() kept.result = gate.reject(400, name()) end,
   function() kept.result = gate.discard() end,
   function() kept.result = 5 end,
+  function() level:set(at) level:add(1, name()) end,
+  function() sizes:with(name()):observe(at) counter:with(name()):inc(-1) end,
+  function() dict:set(name(), any():get(name())) dict:incr(name(), 1, 0) dict:max(name(), at) end,
+  function() dict:cas(name(), nil, name()) dict:expire(name(), 0.001) dict:delete(name()) end,
+  function() return dict:get(name()), dict:ttl(name()), dict:len(), dict:scan(0, 3) end,
+  function() return bucket:take(name()), bucket:take(name(), 5), bucket:peek(name()) end,
+  function() return distinct:add(name(), tostring(at)), distinct:count(name()) end,
+  function() return nets:has(name()), nets:has('10.1.2.3'), gate.ip('::ffff:10.0.0.1'), gate.ip(name()) end,
+  function() return gate.sha256(name()), gate.hmac(name(), name()), gate.md5mod(name(), at) end,
+  function() return gate.split(name(), ''), gate.trim(name()), gate.fmt(0 / 0), gate.valid_metric(name()) end,
+  function() kept.push.ttl = at * 60 end,
+  function() kept.push.ttl = nil return kept.push.ttl, kept.push.dry end,
+  function() return any().timestamp, any().null, any().unit, kept.push.group_received[name()] end,
+  function() kept.result = gate.KEEP end,
+  function() return gate.selector(name()), gate.re(name() .. '('), gate.relabel({ { action = name() } }) end,
+  function() setmetatable(any(), {}) end,
+  function() getmetatable(any()).__index = nil end,
+  function() return table.clone(any()), rawget(any(), 'value'), #any(), any() == kept.series, any() < kept.series end,
+  function() return gate.every(1, print), gate.shared { name = name() }, gate.counter { name = name() } end,
 }
 local function run(program)
   kept.result, kept.fails = nil, nil

@@ -62,8 +62,8 @@ const USES: &[&str] = &[
 fn every_member_of_a_kept_handle_is_stale() {
     let uses: Vec<String> =
         USES.iter().map(|r#use| format!("[{use:?}] = function() return {use} end")).collect();
-    let rig = Rig::of(&format!(
-        "init = function()
+    let plugin = format!(
+        "return {{ api = 1, init = function()
            local kept, re = {{}}, gate.re('x')
            local function set(handle, key, value) handle[key] = value end
            local uses = {{ {} }}
@@ -91,9 +91,12 @@ fn every_member_of_a_kept_handle_is_stale() {
                if push.ctx.tried then return gate.reject(499, push.ctx.tried) end
              end,
            }}
-         end",
+         end }}",
         uses.join(",\n")
-    ));
+    );
+    // Dozens of errors with their places take long where each access is checked.
+    let settings = "plugins: [{ name: p, budget: { time: 50ms } }]";
+    let rig = Rig::new(&[("plugins.yml", settings), ("p.lua", &plugin)]);
     rig.push("a{x=\"1\"} 1\nb 2\n").unwrap();
     let before = rig.stored();
     let refusal = rig.push("c 3\n").unwrap_err();
