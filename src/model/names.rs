@@ -35,9 +35,11 @@ pub fn is_legacy_label_name(name: &str) -> bool {
 
 fn is_word(name: &str, is_more: impl Fn(u8) -> bool) -> bool {
     let bytes = name.as_bytes();
-    !bytes.is_empty()
-        && !bytes[0].is_ascii_digit()
-        && bytes.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'_' || is_more(*byte))
+    // Without a way out in between, which lets the compiler look at many bytes at a time.
+    let all_fit = bytes.iter().fold(true, |fit, byte| {
+        fit & (byte.is_ascii_alphabetic() | byte.is_ascii_digit() | (*byte == b'_') | is_more(*byte))
+    });
+    all_fit && bytes.first().is_some_and(|first| !first.is_ascii_digit())
 }
 
 #[cfg(test)]
