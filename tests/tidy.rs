@@ -97,6 +97,7 @@ const FENCES: &[(&str, &[&str])] = &[
     ("serde_json", &["plugin/lookup.rs"]),
     ("serde_saphyr", &["config", "plugin", "reloading.rs"]),
     ("snap", &["http/encoding"]),
+    ("wide", &["parse/scan.rs"]),
     ("signal_hook", &["server"]),
     ("socket2", &["http", "server"]),
     ("tikv_jemalloc_ctl", &["telemetry/process.rs"]),

@@ -79,6 +79,7 @@ impl Gateway {
         take: &mut impl FnMut(&Families<'_>, Option<&Bytes>) -> Result<(), Refusal>,
     ) -> Result<(), Refusal> {
         let rules = self.rules();
+        let mut is_refused_as_text = false;
         let fault = match openmetrics::read(body, rules.names) {
             Ok(read) => match read.families(rules, SPARE.take().unwrap_or_default()) {
                 Ok(mut families) => {
@@ -87,11 +88,14 @@ impl Gateway {
                     SPARE.set(Some(families.recycle()));
                     return result;
                 }
-                Err(fault) => fault,
+                Err(fault) => {
+                    is_refused_as_text = read.is_text() && !self.settings.lenient;
+                    fault
+                }
             },
             Err(fault) => fault,
         };
-        if fault.is_final() {
+        if is_refused_as_text || fault.is_final() {
             return Err(fault.into());
         }
         let mut is_text = false;

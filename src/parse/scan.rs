@@ -1,4 +1,6 @@
-//! Finding where a token ends: byte classes for single bytes, eight bytes at a time for names and quotes.
+//! Finding where a token ends: byte classes for single bytes, sixteen bytes at a time for names and quotes.
+
+use wide::u8x16;
 
 /// May begin a bare label name; with [`COLON`] also a bare metric name.
 pub(super) const LETTER: u8 = 1;
@@ -47,70 +49,124 @@ pub(super) fn run_without(bytes: &[u8], classes: u8) -> usize {
 #[inline]
 pub(super) fn name_run<const COLONS: bool>(bytes: &[u8]) -> usize {
     let mut at = 0;
-    while let Some(chunk) = bytes[at..].first_chunk::<8>() {
-        let word = u64::from_le_bytes(*chunk);
-        let low = word & repeat(0x7f);
-        // Lower case: no byte becomes a letter by this that is none.
-        let letters = between(low | repeat(0x20), b'a', b'z');
-        let digits = between(low, b'0', if COLONS { b':' } else { b'9' });
-        let others = !(letters | digits | between(low, b'_', b'_')) | word;
-        let others = others & repeat(0x80);
-        if others != 0 {
-            return at + others.trailing_zeros() as usize / 8;
+    while let Some(chunk) = bytes[at..].first_chunk() {
+        let len = name_run_in::<COLONS>(chunk);
+        at += len;
+        if len < CHUNK {
+            return at;
         }
-        at += 8;
     }
     at + run(&bytes[at..], LETTER | DIGIT | if COLONS { COLON } else { 0 })
 }
 
-/// Sets the high bit of every byte from `first` to `last` and of no other. All bytes are ASCII.
-#[inline]
-fn between(word: u64, first: u8, last: u8) -> u64 {
-    (word + repeat(0x80 - first)) & !(word + repeat(0x7f - last)) & repeat(0x80)
-}
-
-/// Words looked at one by one before the search goes over to vectors, which take longer to start.
-const SHORT_WORDS: usize = 4;
+/// Chunks looked at one by one before the search goes over to larger vectors, which take longer to start.
+const SHORT_CHUNKS: usize = 32 / CHUNK;
 
 /// Where the first `"`, `\` or line feed stands, or the length of `bytes` if there is none.
 #[inline]
 pub(super) fn quoted_run(bytes: &[u8]) -> usize {
     let mut at = 0;
-    for _ in 0..SHORT_WORDS {
-        let Some(chunk) = bytes[at..].first_chunk::<8>() else {
+    for _ in 0..SHORT_CHUNKS {
+        let Some(chunk) = bytes[at..].first_chunk() else {
             return at + quoted_run_bytewise(&bytes[at..]);
         };
-        let len = quoted_run_in(*chunk);
-        if len < 8 {
-            return at + len;
+        let len = quoted_run_in(chunk);
+        at += len;
+        if len < CHUNK {
+            return at;
         }
-        at += 8;
     }
     at + memchr::memchr3(b'"', b'\\', b'\n', &bytes[at..]).unwrap_or(bytes.len() - at)
 }
 
-/// The same of eight bytes.
 #[inline]
-pub(super) fn quoted_run_in(bytes: [u8; 8]) -> usize {
-    let word = u64::from_le_bytes(bytes);
-    // Above a true hit there may be false ones, so only the lowest counts.
-    let hits =
-        zero_bytes(word ^ repeat(b'"')) | zero_bytes(word ^ repeat(b'\\')) | zero_bytes(word ^ repeat(b'\n'));
-    hits.trailing_zeros() as usize / 8
-}
-
 fn quoted_run_bytewise(bytes: &[u8]) -> usize {
     bytes.iter().position(|&byte| matches!(byte, b'"' | b'\\' | b'\n')).unwrap_or(bytes.len())
 }
 
-const fn repeat(byte: u8) -> u64 {
-    u64::from_ne_bytes([byte; 8])
+/// Bytes looked at together.
+pub(super) const CHUNK: usize = 16;
+
+/// What [`name_run`] says of a chunk.
+#[inline(always)]
+fn name_run_in<const COLONS: bool>(chunk: &[u8; CHUNK]) -> usize {
+    let bytes = u8x16::new(*chunk);
+    // Lower case: no byte becomes a letter by this that is none.
+    let letters = between(bytes | u8x16::splat(0x20), b'a', b'z');
+    // The colon follows the nine.
+    let digits = between(bytes, b'0', if COLONS { b':' } else { b'9' });
+    first(!(letters | digits | bytes.simd_eq(u8x16::splat(b'_'))))
 }
 
-/// Sets the high bit of every zero byte, and maybe of bytes above the lowest zero byte.
+/// What [`quoted_run`] says of a chunk.
+#[inline(always)]
+pub(super) fn quoted_run_in(chunk: &[u8; CHUNK]) -> usize {
+    let bytes = u8x16::new(*chunk);
+    let is = |byte| bytes.simd_eq(u8x16::splat(byte));
+    first(is(b'"') | is(b'\\') | is(b'\n'))
+}
+
+/// The length of the labels that `bytes` begin with, up to the brace that closes them; `None` if a line feed comes
+/// before that, or if a backslash stands outside quotes.
 #[inline]
-fn zero_bytes(word: u64) -> u64 {
-    word.wrapping_sub(repeat(0x01)) & !word & repeat(0x80)
+pub(super) fn labels_run(bytes: &[u8]) -> Option<usize> {
+    let mut at = 0;
+    // All bits, if the chunk begins within quotes; one bit, if it begins behind a backslash.
+    let (mut inside, mut escaped) = (0, 0);
+    while let Some(chunk) = bytes[at..].first_chunk::<CHUNK>() {
+        let chunk = u8x16::new(*chunk);
+        let is = |byte| chunk.simd_eq(u8x16::splat(byte)).to_bitmask();
+        let mut backslashes = is(b'\\') & !escaped;
+        let mut ordinary = !escaped;
+        escaped = 0;
+        let mut escapes = backslashes;
+        while backslashes != 0 {
+            let behind = 2 << backslashes.trailing_zeros();
+            ordinary &= !behind;
+            escapes &= !behind;
+            backslashes &= !behind & (backslashes - 1);
+            escaped = behind >> CHUNK;
+        }
+        let mut within = is(b'"') & ordinary;
+        for shift in [1, 2, 4, 8] {
+            within ^= within << shift;
+        }
+        within = (within ^ inside) & 0xffff;
+        let ends = is(b'}') & !within | is(b'\n') | escapes & !within;
+        if ends != 0 {
+            at += ends.trailing_zeros() as usize;
+            return (bytes[at] == b'}').then_some(at + 1);
+        }
+        inside = if within & 1 << (CHUNK - 1) == 0 { 0 } else { !0 };
+        at += CHUNK;
+    }
+    let (mut inside, mut escaped) = (inside != 0, escaped != 0);
+    for (place, &byte) in bytes[at..].iter().enumerate() {
+        match byte {
+            b'\n' => return None,
+            _ if escaped => escaped = false,
+            b'"' => inside = !inside,
+            b'\\' if inside => escaped = true,
+            b'\\' => return None,
+            b'}' if !inside => return Some(at + place + 1),
+            _ => {}
+        }
+    }
+    None
+}
+
+/// Marks each byte from `first` to `last`.
+#[inline(always)]
+fn between(bytes: u8x16, first: u8, last: u8) -> u8x16 {
+    // What is below becomes large.
+    let distances = bytes - u8x16::splat(first);
+    distances.min(u8x16::splat(last - first)).simd_eq(distances)
+}
+
+/// The place of the first mark, or [`CHUNK`] if there is none.
+#[inline(always)]
+fn first(marks: u8x16) -> usize {
+    (marks.to_bitmask() | 1 << CHUNK).trailing_zeros() as usize
 }
 
 #[cfg(test)]
@@ -144,7 +200,28 @@ mod tests {
         }
     }
 
+    /// What [`labels_run`] says, byte by byte.
+    fn labels_run_bytewise(bytes: &[u8]) -> Option<usize> {
+        let (mut inside, mut at) = (false, 0);
+        loop {
+            match *bytes.get(at)? {
+                b'\\' if inside && *bytes.get(at + 1)? != b'\n' => at += 1,
+                b'\\' | b'\n' => return None,
+                b'"' => inside = !inside,
+                b'}' if !inside => return Some(at + 1),
+                _ => {}
+            }
+            at += 1;
+        }
+    }
+
     proptest! {
+        #[test]
+        fn labels_end_at_the_first_brace_outside_quotes(text in "([ab=,]{0,8}|[\"\\\\}\n]){0,40}", rest in "[x}]{0,20}") {
+            let text = text + &rest;
+            prop_assert_eq!(labels_run(text.as_bytes()), labels_run_bytewise(text.as_bytes()), "{}", text);
+        }
+
         #[test]
         fn words_and_bytes_agree(bytes in prop::collection::vec(prop::sample::select(vec![
             b'a', b'#', b'!', b'"', b'\\', b']', b'\n', 0x0b, 0x09, 0xa2, 0x80, 0, 0xff,

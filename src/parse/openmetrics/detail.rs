@@ -1,32 +1,35 @@
 //! Value messages of series that have exemplars or a created time.
 
-use std::collections::BTreeMap;
-
+use super::exemplar;
 use crate::model::{Field, MetricType, Number, Part, Series};
 use crate::wire::{self, push_bytes_field, push_double_field, push_varint_field};
 
 /// What a series has beyond its numbers.
-#[derive(Default)]
-pub(super) struct Extra<'t> {
-    /// `Exemplar` messages.
-    pub(super) exemplars: Vec<(Field, &'t [u8])>,
-    /// A `Timestamp` message.
-    pub(super) created: Option<Vec<u8>>,
+pub(super) enum Extra<'t> {
+    /// An `Exemplar` message.
+    Exemplar(Field, &'t [u8]),
+    /// A time, as it was written.
+    Created(&'t [u8]),
 }
 
-/// The value message of a series of this type; `None` if the type has no place for anything extra.
+/// The value message of a series of this type with its `extras`, each beside the series' position; `None` if
+/// the type has no place for anything extra.
 pub(super) fn message(
     kind: MetricType,
     series: &Series,
     parts: &[Part],
-    extra: &Extra<'_>,
+    extras: &[(u32, Extra<'_>)],
 ) -> Option<Vec<u8>> {
-    let mut out = Vec::new();
+    let mut out = Vec::with_capacity(64);
     let created_field = match kind {
         MetricType::Counter => {
             push_double_field(&mut out, 1, series.value);
             // A counter has one; of more the last counts, as protobuf has it.
-            if let Some((_, exemplar)) = extra.exemplars.last() {
+            let mut exemplars = extras.iter().rev().filter_map(|(_, extra)| match extra {
+                Extra::Exemplar(_, exemplar) => Some(exemplar),
+                Extra::Created(_) => None,
+            });
+            if let Some(exemplar) = exemplars.next() {
                 push_bytes_field(&mut out, 2, exemplar);
             }
             3
@@ -45,19 +48,25 @@ pub(super) fn message(
         MetricType::Histogram | MetricType::GaugeHistogram => {
             push_count(&mut out, 1, 4, series.count);
             push_double_field(&mut out, 2, series.value);
-            let exemplars: BTreeMap<u32, &[u8]> = extra
-                .exemplars
+            let mut exemplars: Vec<(usize, &[u8])> = extras
                 .iter()
-                .filter_map(|(field, exemplar)| match field {
-                    Field::Part(part) => Some((*part, *exemplar)),
+                .filter_map(|(_, extra)| match extra {
+                    Extra::Exemplar(Field::Part(part), exemplar) => Some((*part as usize, *exemplar)),
                     _ => None,
                 })
                 .collect();
+            // Of those of one bucket the last counts.
+            exemplars.sort_by_key(|(part, _)| *part);
+            let mut exemplars = exemplars.into_iter().peekable();
             for (at, part) in parts.iter().enumerate() {
                 let mut bucket = Vec::with_capacity(24);
                 push_count(&mut bucket, 1, 4, part.value);
                 push_double_field(&mut bucket, 2, part.bound);
-                if let Some(exemplar) = exemplars.get(&(at as u32)) {
+                let mut own = None;
+                while let Some((_, exemplar)) = exemplars.next_if(|(part, _)| *part == at) {
+                    own = Some(exemplar);
+                }
+                if let Some(exemplar) = own {
                     push_bytes_field(&mut bucket, 3, exemplar);
                 }
                 push_bytes_field(&mut out, 3, &bucket);
@@ -66,8 +75,13 @@ pub(super) fn message(
         }
         MetricType::Gauge | MetricType::Untyped => return None,
     };
-    if let Some(created) = &extra.created {
-        push_bytes_field(&mut out, created_field, created);
+    let mut created = extras.iter().rev().filter_map(|(_, extra)| match extra {
+        Extra::Created(text) => Some(text),
+        Extra::Exemplar(..) => None,
+    });
+    if let Some(text) = created.next() {
+        // What is no time is dropped.
+        let _ = exemplar::push_time(&mut out, created_field, text);
     }
     Some(out)
 }

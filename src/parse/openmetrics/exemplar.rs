@@ -1,5 +1,7 @@
 //! Exemplars and times, as the protobuf messages that they are kept as.
 
+use std::borrow::Cow;
+
 use super::error::ErrorKind;
 use super::line::{closing_quote, labels_len, unescaped, word};
 use crate::format::float::parse_float;
@@ -10,48 +12,50 @@ use crate::wire;
 /// Characters that names and values of an exemplar's labels may have together.
 const LABELS_CHARS_MAX: usize = 128;
 
-/// The `Exemplar` message of `{labels} value [timestamp]`.
-pub(super) fn message(text: &[u8], names: NameRules) -> Result<Vec<u8>, ErrorKind> {
+/// Writes the `Exemplar` message of `{labels} value [timestamp]`.
+pub(super) fn write(text: &[u8], names: NameRules, out: &mut Vec<u8>) -> Result<(), ErrorKind> {
     let fault = || ErrorKind::Exemplar(quoted(text));
     if !text.starts_with(b"{") {
         return Err(fault());
     }
     let (labels, rest) = text.split_at(labels_len(text).ok_or_else(fault)?);
-    let mut out = Vec::with_capacity(text.len() + 16);
     let mut chars = 0;
     let mut rest_of_labels = &labels[1..labels.len() - 1];
-    let mut seen: Vec<String> = Vec::new();
+    // A single label takes no allocation.
+    let (mut first, mut others): (Option<Cow<'_, str>>, Vec<Cow<'_, str>>) = (None, Vec::new());
     while !rest_of_labels.is_empty() {
         let (name, value, rest) = label(rest_of_labels, names).ok_or_else(fault)?;
         chars += name.chars().count() + value.chars().count();
         if chars > LABELS_CHARS_MAX {
             return Err(ErrorKind::LongExemplar(quoted(text)));
         }
-        wire::push_field_start(&mut out, 1, wire::field_len(name.len()) + wire::field_len(value.len()));
-        wire::push_bytes_field(&mut out, 1, name.as_bytes());
-        wire::push_bytes_field(&mut out, 2, value.as_bytes());
+        wire::push_field_start(out, 1, wire::field_len(name.len()) + wire::field_len(value.len()));
+        wire::push_bytes_field(out, 1, name.as_bytes());
+        wire::push_bytes_field(out, 2, value.as_bytes());
         // At most 128 of them.
-        if seen.contains(&name) {
+        if first.as_ref() == Some(&name) || others.contains(&name) {
             return Err(fault());
         }
-        seen.push(name);
+        match first {
+            None => first = Some(name),
+            Some(_) => others.push(name),
+        }
         rest_of_labels = rest;
     }
     let (value, rest) = word(rest)?;
-    wire::push_double_field(&mut out, 2, parse_float(value).ok_or_else(fault)?);
+    wire::push_double_field(out, 2, parse_float(value).ok_or_else(fault)?);
     if !rest.is_empty() {
         let (text, rest) = word(rest)?;
-        let time = timestamp(text).ok_or_else(|| ErrorKind::Timestamp(quoted(text)))?;
-        wire::push_bytes_field(&mut out, 3, &time);
+        push_time(out, 3, text).ok_or_else(|| ErrorKind::Timestamp(quoted(text)))?;
         if !rest.is_empty() {
             return Err(fault());
         }
     }
-    Ok(out)
+    Ok(())
 }
 
 /// Name and value of the label at the beginning of `text`, and what follows it and its comma.
-fn label(text: &[u8], names: NameRules) -> Option<(String, String, &[u8])> {
+fn label(text: &[u8], names: NameRules) -> Option<(Cow<'_, str>, Cow<'_, str>, &[u8])> {
     let (name, rest) = match text.strip_prefix(b"\"") {
         Some(inner) => {
             let end = closing_quote(inner)?;
@@ -64,7 +68,7 @@ fn label(text: &[u8], names: NameRules) -> Option<(String, String, &[u8])> {
             if !NameRules::Legacy.is_label_name(name) {
                 return None;
             }
-            (name.to_owned(), &text[end..])
+            (Cow::Borrowed(name), &text[end..])
         }
     };
     if !names.is_label_name(&name) {
@@ -80,18 +84,22 @@ fn label(text: &[u8], names: NameRules) -> Option<(String, String, &[u8])> {
     Some((name, unescaped(&value[..end])?, rest))
 }
 
-/// The `Timestamp` message of a time in seconds.
-pub(super) fn timestamp(text: &[u8]) -> Option<Vec<u8>> {
+/// Writes the field `number`, a `Timestamp` message of the time in seconds that `text` spells; `None` and nothing
+/// if it spells none.
+pub(super) fn push_time(out: &mut Vec<u8>, number: u32, text: &[u8]) -> Option<()> {
     let (seconds, nanos) = decimal_seconds(text).or_else(|| float_seconds(parse_float(text)?))?;
-    let mut out = Vec::new();
+    wire::push_field_start(out, number, 0);
+    let start = out.len();
     if seconds != 0 {
         // As int64 fields have negative numbers: in two's complement.
-        wire::push_varint_field(&mut out, 1, seconds as u64);
+        wire::push_varint_field(out, 1, seconds as u64);
     }
     if nanos != 0 {
-        wire::push_varint_field(&mut out, 2, u64::from(nanos));
+        wire::push_varint_field(out, 2, u64::from(nanos));
     }
-    Some(out)
+    // Seventeen at most, so that the length takes one byte, as that of nothing did.
+    out[start - 1] = (out.len() - start) as u8;
+    Some(())
 }
 
 /// Digits with at most nine behind the point, to the nanosecond.
@@ -102,7 +110,9 @@ fn decimal_seconds(text: &[u8]) -> Option<(i64, u32)> {
     if seconds.is_empty() || fraction.len() > 9 || !is_digits(seconds) || !is_digits(fraction) {
         return None;
     }
-    Some((in_range(seconds.parse().ok()?)?, format!("{fraction:0<9}").parse().ok()?))
+    let nanos =
+        fraction.bytes().chain([b'0'; 9]).take(9).fold(0, |sum, digit| sum * 10 + u32::from(digit - b'0'));
+    Some((in_range(seconds.parse().ok()?)?, nanos))
 }
 
 /// Any other spelling, as far as a double goes.

@@ -1,9 +1,11 @@
 //! Lines of OpenMetrics, taken apart. Names and labels are not judged here: what they have in common
 //! with the text format is left to its parser.
 
+use std::borrow::Cow;
+
 use super::error::ErrorKind;
 use crate::format::quote::quoted;
-use crate::parse::scan::{self, COLON, DIGIT, LETTER};
+use crate::parse::scan::{self, BLANK, COLON, LETTER, LINE_FEED};
 
 /// A metric name as it stands in the body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,24 +77,27 @@ fn name(text: &[u8]) -> Option<(Name<'_>, &[u8])> {
         let end = closing_quote(inner)?;
         return Some((Name { text: &inner[..end], is_quoted: true }, &inner[end + 1..]));
     }
-    let first = *text.first()?;
-    let len = if scan::is(first, LETTER | COLON) { scan::run(text, LETTER | DIGIT | COLON) } else { 0 };
-    let (name, rest) = text.split_at(len);
-    (len > 0).then_some((Name { text: name, is_quoted: false }, rest))
+    let (name, rest) = bare_name(text)?;
+    Some((Name { text: name, is_quoted: false }, rest))
 }
 
-/// Where the quoted text that `text` begins with ends.
+#[inline]
+fn bare_name(text: &[u8]) -> Option<(&[u8], &[u8])> {
+    let begins = scan::is(*text.first()?, LETTER | COLON);
+    begins.then(|| text.split_at(scan::name_run::<true>(text)))
+}
+
+/// Where the quoted text that `text` begins with ends, which it does before any line feed.
+#[inline]
 pub(super) fn closing_quote(text: &[u8]) -> Option<usize> {
     let mut at = 0;
     loop {
-        at += memchr::memchr2(b'"', b'\\', &text[at..])?;
-        if text[at] == b'"' {
-            return Some(at);
-        }
-        // Whatever is escaped cannot end it.
-        at += 2;
-        if at > text.len() {
-            return None;
+        at += scan::quoted_run(text.get(at..)?);
+        match text.get(at)? {
+            b'"' => return Some(at),
+            // Whatever is escaped cannot end it.
+            b'\\' if *text.get(at + 1)? != b'\n' => at += 2,
+            _ => return None,
         }
     }
 }
@@ -107,6 +112,26 @@ pub(super) fn labels_len(text: &[u8]) -> Option<usize> {
         }
         at += 1 + closing_quote(&text[at + 1..])? + 1;
     }
+}
+
+/// The name of the sample that `text` begins with, and how long its line is with the line feed; `None` unless
+/// it is a name, labels or none, and a value, and no more.
+#[inline]
+pub(super) fn plain_sample(text: &[u8]) -> Option<(Name<'_>, usize)> {
+    let (name, mut at, has_labels) = if let [b'{', b'"', inner @ ..] = text {
+        let len = closing_quote(inner)?;
+        (Name { text: &inner[..len], is_quoted: true }, 2 + len + 1, true)
+    } else {
+        let (name, rest) = bare_name(text)?;
+        (Name { text: name, is_quoted: false }, name.len(), rest.first() == Some(&b'{'))
+    };
+    if has_labels {
+        at += scan::labels_run(&text[at..])?;
+    }
+    let value = text[at..].strip_prefix(b" ")?;
+    let len = scan::run_without(value, BLANK | LINE_FEED);
+    let ends = len > 0 && value.get(len) == Some(&b'\n');
+    ends.then_some((name, at + 1 + len + 1))
 }
 
 fn sample(line: &[u8]) -> Result<Sample<'_>, ErrorKind> {
@@ -148,7 +173,10 @@ pub(super) fn word(text: &[u8]) -> Result<(&[u8], &[u8]), ErrorKind> {
 }
 
 /// Quoted text with its escapes resolved; `None` if one of them is none, or if it is not UTF-8.
-pub(super) fn unescaped(text: &[u8]) -> Option<String> {
+pub(super) fn unescaped(text: &[u8]) -> Option<Cow<'_, str>> {
+    if memchr::memchr(b'\\', text).is_none() {
+        return std::str::from_utf8(text).ok().map(Cow::Borrowed);
+    }
     let mut out = Vec::with_capacity(text.len());
     let mut bytes = text.iter();
     while let Some(&byte) = bytes.next() {
@@ -161,5 +189,5 @@ pub(super) fn unescaped(text: &[u8]) -> Option<String> {
             other => other,
         });
     }
-    String::from_utf8(out).ok()
+    String::from_utf8(out).ok().map(Cow::Owned)
 }

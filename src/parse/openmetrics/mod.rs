@@ -27,9 +27,12 @@ mod line;
 mod rewrite;
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
+use std::hash::BuildHasher;
+use std::ops::Range;
 
 pub use error::{ErrorKind, ParseError};
+use rapidhash::quality::GlobalState;
 
 use self::detail::Extra;
 use self::rewrite::{Rewriter, declared_kinds};
@@ -38,19 +41,22 @@ use crate::parse::text;
 
 /// A body rewritten as text, with what text cannot say.
 #[derive(Debug, Default)]
-pub struct OpenMetrics {
-    text: Vec<u8>,
+pub struct OpenMetrics<'b> {
+    /// Without the line that ends OpenMetrics.
+    text: Cow<'b, [u8]>,
     /// Whether any sample carried a timestamp, which the text does not repeat.
     timestamped: bool,
     /// Those timestamps in milliseconds, each with the number of its sample line, where they fit.
     timestamps: Vec<(usize, i64)>,
-    /// `Exemplar` messages, each with the number of its sample line.
-    exemplars: Vec<(usize, Vec<u8>)>,
+    /// `Exemplar` messages, one behind the other.
+    exemplar_bytes: Vec<u8>,
+    /// Where each lies in these, with the number of its sample line.
+    exemplars: Vec<(usize, Range<usize>)>,
     /// From the name of the family that created times were written as to that of the family they
     /// belong to.
-    created: HashMap<String, String>,
+    created: HashMap<String, String, GlobalState>,
     /// By the exposed name of the family.
-    units: HashMap<String, String>,
+    units: HashMap<String, String, GlobalState>,
 }
 
 /// Rewrites `body`.
@@ -58,32 +64,44 @@ pub struct OpenMetrics {
 /// # Errors
 ///
 /// The first fault of the body in what is not left to the text parser.
-pub fn read(body: &[u8], names: NameRules) -> Result<OpenMetrics, ParseError> {
+pub fn read(body: &[u8], names: NameRules) -> Result<OpenMetrics<'_>, ParseError> {
     let declared = declared_kinds(body);
-    let out = OpenMetrics { text: Vec::with_capacity(body.len() + body.len() / 8), ..OpenMetrics::default() };
-    let mut rewriter = Rewriter::new(&declared, names, out);
-    let mut rest = body;
-    let mut line = 1;
-    let mut ended = false;
-    while !rest.is_empty() {
-        let fault = |kind| ParseError { line, kind };
-        if ended {
-            return Err(fault(ErrorKind::AfterEof));
+    let mut rewriter = Rewriter::new(body, &declared, names);
+    let mut at = 0;
+    while at < body.len() {
+        if let Some(next) = rewriter.plain_line(at) {
+            at = next;
+            continue;
         }
-        let (text, after) = match memchr::memchr(b'\n', rest) {
-            Some(len) => (&rest[..len], &rest[len + 1..]),
-            // Only the last line need not end.
-            None if rest == b"# EOF" => (rest, &rest[rest.len()..]),
-            None => return Err(fault(ErrorKind::EndOfInput)),
+        let fault = |at: usize, kind| {
+            let line = 1 + memchr::memchr_iter(b'\n', &body[..at]).count();
+            ParseError { line, kind }
         };
-        ended = rewriter.line(text).map_err(fault)?;
-        rest = after;
-        line += 1;
+        let rest = &body[at..];
+        let next = match memchr::memchr(b'\n', rest) {
+            Some(len) => at + len + 1,
+            // Only the last line need not end.
+            None if rest == b"# EOF" => body.len(),
+            None => return Err(fault(at, ErrorKind::EndOfInput)),
+        };
+        let is_last = rewriter.line(at..next).map_err(|kind| fault(at, kind))?;
+        if is_last && next < body.len() {
+            return Err(fault(next, ErrorKind::AfterEof));
+        }
+        if is_last {
+            break;
+        }
+        at = next;
     }
-    Ok(rewriter.finish())
+    Ok(rewriter.finish(at))
 }
 
-impl OpenMetrics {
+impl OpenMetrics<'_> {
+    /// Whether the body is text as it stands, so that what is said of it as text needs no second look.
+    pub fn is_text(&self) -> bool {
+        matches!(self.text, Cow::Borrowed(_))
+    }
+
     /// The families of the body, read into the allocations of `into`.
     ///
     /// # Errors
@@ -102,19 +120,23 @@ impl OpenMetrics {
         families.timestamps.extend(timed);
         families.details = self.details(&families);
         families.samples.clear();
-        families.families.retain(|family| !self.created.contains_key(&*family.name));
-        for family in &mut families.families {
-            family.unit = self.units.get(&*family.name).map(|unit| Cow::Borrowed(unit.as_str()));
+        if !self.created.is_empty() {
+            families.families.retain(|family| !self.created.contains_key(&*family.name));
+        }
+        if !self.units.is_empty() {
+            for family in &mut families.families {
+                family.unit = self.units.get(&*family.name).map(|unit| Cow::Borrowed(unit.as_str()));
+            }
         }
         Ok(families)
     }
 
     fn details<'t>(&'t self, families: &Families<'t>) -> Vec<Detail<'t>> {
-        let mut extras: BTreeMap<u32, Extra<'t>> = BTreeMap::new();
+        let mut extras = Vec::with_capacity(self.exemplars.len());
         for (sample, exemplar) in &self.exemplars {
             // With such a timestamp there are none, and the push is refused for it.
             let Some(span) = families.samples.get(*sample) else { break };
-            extras.entry(span.series).or_default().exemplars.push((span.field, exemplar));
+            extras.push((span.series, Extra::Exemplar(span.field, &self.exemplar_bytes[exemplar.clone()])));
         }
         if !self.created.is_empty() {
             self.match_created(families, &mut extras);
@@ -122,53 +144,68 @@ impl OpenMetrics {
         if extras.is_empty() {
             return Vec::new();
         }
+        // Those of one series stay in their order.
+        extras.sort_by_key(|(series, _)| *series);
         let mut kinds = vec![MetricType::Untyped; families.series.len()];
         for family in &families.families {
             kinds[family.series.range()].fill(family.kind);
         }
-        let details = extras.iter().filter_map(|(position, extra)| {
-            let series = &families.series[*position as usize];
-            let kind = kinds[*position as usize];
-            let message = detail::message(kind, series, families.parts_of(series), extra)?;
-            Some(Detail { series: *position, message: Cow::Owned(message) })
+        let of_series = extras.chunk_by(|one, other| one.0 == other.0);
+        let details = of_series.filter_map(|extras| {
+            let (position, _) = extras[0];
+            let series = &families.series[position as usize];
+            let kind = kinds[position as usize];
+            let message = detail::message(kind, series, families.parts_of(series), extras)?;
+            Some(Detail { series: position, message: Cow::Owned(message) })
         });
         details.collect()
     }
 
     /// Gives each series the created time that stands beside it.
-    fn match_created<'t>(&self, families: &Families<'t>, extras: &mut BTreeMap<u32, Extra<'t>>) {
-        let by_name: HashMap<&str, &Family<'t>> =
-            families.families.iter().map(|family| (&*family.name, family)).collect();
+    fn match_created<'t>(&'t self, families: &Families<'t>, extras: &mut Vec<(u32, Extra<'t>)>) {
+        let mut by_name: HashMap<&str, &Family<'t>, GlobalState> = HashMap::default();
+        by_name.extend(families.families.iter().map(|family| (&*family.name, family)));
+        // By their hash: the series of the family at hand.
+        let mut by_labels: HashMap<u64, u32, GlobalState> = HashMap::default();
         // From the series that a created time was written as to the one it belongs to.
-        let mut owners: HashMap<u32, u32> = HashMap::new();
+        let mut owners: Vec<Option<u32>> = vec![None; families.series.len()];
         for (aside, name) in &self.created {
             let (Some(aside), Some(family)) = (by_name.get(aside.as_str()), by_name.get(name.as_str()))
             else {
                 continue;
             };
-            let by_labels: HashMap<Vec<&Label<'t>>, u32> = family
-                .series
-                .range()
-                .map(|position| (sorted_labels(families, position), position as u32))
-                .collect();
+            by_labels.clear();
+            by_labels.extend(
+                family.series.range().map(|position| (hash_of_labels(families, position), position as u32)),
+            );
             for position in aside.series.range() {
-                let owner = by_labels.get(&sorted_labels(families, position));
-                owners.extend(owner.map(|owner| (position as u32, *owner)));
+                let owner = by_labels.get(&hash_of_labels(families, position)).copied();
+                owners[position] =
+                    owner.filter(|owner| have_same_labels(families, position, *owner as usize));
             }
         }
         for sample in &families.samples {
-            if let Some(owner) = owners.get(&sample.series) {
-                let text = &self.text[sample.start as usize..sample.end as usize];
-                extras.entry(*owner).or_default().created = exemplar::timestamp(text);
+            if let Some(owner) = owners[sample.series as usize] {
+                extras.push((owner, Extra::Created(&self.text[sample.start as usize..sample.end as usize])));
             }
         }
     }
 }
 
-fn sorted_labels<'f, 't>(families: &'f Families<'t>, series: usize) -> Vec<&'f Label<'t>> {
-    let mut labels: Vec<&Label<'t>> = families.labels_of(&families.series[series]).iter().collect();
-    labels.sort_unstable_by(|a, b| a.name.cmp(&b.name));
-    labels
+/// Does not depend on the order of the labels.
+fn hash_of_labels(families: &Families<'_>, series: usize) -> u64 {
+    let labels = families.labels_of(&families.series[series]).iter();
+    labels.fold(0, |sum, label| sum.wrapping_add(GlobalState::new().hash_one((&*label.name, &*label.value))))
+}
+
+fn have_same_labels(families: &Families<'_>, one: usize, other: usize) -> bool {
+    let labels = |series: usize| families.labels_of(&families.series[series]);
+    let sorted = |series: usize| {
+        let mut labels: Vec<&Label<'_>> = labels(series).iter().collect();
+        labels.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+        labels
+    };
+    labels(one) == labels(other) || sorted(one) == sorted(other)
 }
 
 #[cfg(test)]

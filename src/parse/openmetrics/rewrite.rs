@@ -1,11 +1,16 @@
 //! From OpenMetrics to text 0.0.4, line by line. What text cannot say is set aside.
+//!
+//! Most lines mean the same in both. They are not copied one by one: what lies between two lines that do not is
+//! copied at once, and a body without any is not copied at all.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
+use std::ops::Range;
 
 use rapidhash::quality::GlobalState;
 
 use super::error::ErrorKind;
-use super::line::{Line, Name, Sample, unescaped};
+use super::line::{Line, Name, Sample, plain_sample, unescaped};
 use super::{OpenMetrics, exemplar, line};
 use crate::format::float::parse_float;
 use crate::format::quote::quoted;
@@ -63,12 +68,31 @@ impl Kind {
     }
 }
 
+/// The row of [`KINDS`] with this name.
+fn row_of(name: &[u8]) -> Option<&'static (&'static str, Kind, &'static str, &'static str)> {
+    // All names but those of gauges and histograms differ in their lengths or first letters.
+    KINDS.iter().find(|row| {
+        let own = row.0.as_bytes();
+        own.len() == name.len() && own[0] == name[0] && own == name
+    })
+}
+
+/// Families for which there is room before they are seen.
+const EXPECTED_MAX: usize = 1024;
+
 /// The types of all families, by name, since HELP may stand before TYPE.
 pub(super) fn declared_kinds(body: &[u8]) -> HashMap<&[u8], Kind, GlobalState> {
-    let mut kinds = HashMap::with_hasher(GlobalState::new());
-    for line in body.split(|byte| *byte == b'\n').filter(|line| line.starts_with(b"# TYPE ")) {
+    // Families have a few lines each.
+    let expected = (body.len() / 256).min(EXPECTED_MAX);
+    let mut kinds = HashMap::with_capacity_and_hasher(expected, GlobalState::new());
+    for at in memchr::memmem::find_iter(body, b"# TYPE ") {
+        if at > 0 && body[at - 1] != b'\n' {
+            continue;
+        }
+        let line = &body[at..];
+        let line = &line[..memchr::memchr(b'\n', line).unwrap_or(line.len())];
         if let Some(Line::Type(name, kind)) = line::descriptor(line)
-            && let Some((_, kind, ..)) = KINDS.iter().find(|row| row.0.as_bytes() == kind)
+            && let Some((_, kind, ..)) = row_of(kind)
         {
             kinds.insert(name.text, *kind);
         }
@@ -77,41 +101,93 @@ pub(super) fn declared_kinds(body: &[u8]) -> HashMap<&[u8], Kind, GlobalState> {
 }
 
 pub(super) struct Rewriter<'b, 'd> {
+    body: &'b [u8],
     declared: &'d HashMap<&'b [u8], Kind, GlobalState>,
     names: NameRules,
-    out: OpenMetrics,
+    out: OpenMetrics<'b>,
+    /// The text of all lines that end before [`kept`](Self::kept).
+    text: Vec<u8>,
+    /// Where the lines begin that mean the same in text and were not copied yet.
+    kept: usize,
     samples: usize,
+    /// The name of a sample that last meant the same in text.
+    plain_name: &'b [u8],
 }
 
 impl<'b, 'd> Rewriter<'b, 'd> {
     pub(super) fn new(
+        body: &'b [u8],
         declared: &'d HashMap<&'b [u8], Kind, GlobalState>,
         names: NameRules,
-        out: OpenMetrics,
     ) -> Self {
-        Rewriter { declared, names, out, samples: 0 }
+        Rewriter {
+            body,
+            declared,
+            names,
+            out: OpenMetrics::default(),
+            text: Vec::new(),
+            kept: 0,
+            samples: 0,
+            plain_name: b"",
+        }
     }
 
-    pub(super) fn finish(self) -> OpenMetrics {
+    /// All that was read, up to `end`.
+    pub(super) fn finish(mut self, end: usize) -> OpenMetrics<'b> {
+        let rest = &self.body[self.kept..end];
+        self.out.text = if self.kept == 0 {
+            Cow::Borrowed(rest)
+        } else {
+            self.text.extend_from_slice(rest);
+            Cow::Owned(self.text)
+        };
         self.out
     }
 
-    /// Writes one line for `line`, so that both bodies count lines alike; true if it was the last.
-    pub(super) fn line(&mut self, line: &'b [u8]) -> Result<bool, ErrorKind> {
-        let read = Line::read(line)?;
-        match read {
-            Line::Eof => {
-                self.out.text.push(b'\n');
-                return Ok(true);
+    /// Takes the line that begins at `start` if it is a sample of the plainest kind that means the same in
+    /// text, and says where the next one begins.
+    #[inline]
+    pub(super) fn plain_line(&mut self, start: usize) -> Option<usize> {
+        let (name, len) = plain_sample(&self.body[start..])?;
+        if !self.declared.is_empty() && name.text != self.plain_name {
+            let (stem, kind, suffix) = self.resolve(name).ok()?;
+            if stem.len() + suffix.len() != name.text.len()
+                || matches!(kind, Kind::Info | Kind::StateSet)
+                || suffix == "_created"
+            {
+                return None;
             }
-            Line::Help(name, text) => self.descriptor("# HELP ", name, text),
+            self.plain_name = name.text;
+        }
+        self.samples += 1;
+        Some(start + len)
+    }
+
+    /// Puts what the caller then writes in the place of the lines of `range`.
+    fn replace(&mut self, range: Range<usize>) -> &mut Vec<u8> {
+        if self.text.capacity() == 0 {
+            self.text.reserve(self.body.len() + self.body.len() / 8);
+        }
+        self.text.extend_from_slice(&self.body[self.kept..range.start]);
+        self.kept = range.end;
+        &mut self.text
+    }
+
+    /// Reads the line that `range` holds with its line feed; true if it was the last. For any other the text
+    /// has one line too, so that both count them alike.
+    pub(super) fn line(&mut self, range: Range<usize>) -> Result<bool, ErrorKind> {
+        let line = &self.body[range.clone()];
+        let line = line.strip_suffix(b"\n").unwrap_or(line);
+        match Line::read(line)? {
+            Line::Eof => return Ok(true),
+            Line::Help(name, text) => self.descriptor(range, "# HELP ", name, text, text),
             Line::Type(name, text) => {
-                let row = KINDS.iter().find(|row| row.0.as_bytes() == text);
-                let row = row.ok_or_else(|| ErrorKind::UnknownType(quoted(text)))?;
-                self.descriptor("# TYPE ", name, row.2.as_bytes());
+                let row = row_of(text).ok_or_else(|| ErrorKind::UnknownType(quoted(text)))?;
+                self.descriptor(range, "# TYPE ", name, text, row.2.as_bytes());
             }
+            // A comment like any other in text.
             Line::Unit(name, unit) => self.unit(name, unit)?,
-            Line::Sample(sample) => self.sample(line, &sample)?,
+            Line::Sample(sample) => self.sample(range, &sample)?,
         }
         Ok(false)
     }
@@ -120,18 +196,21 @@ impl<'b, 'd> Rewriter<'b, 'd> {
         self.declared.get(name).copied().unwrap_or(Kind::Unknown)
     }
 
-    fn descriptor(&mut self, keyword: &str, name: Name<'_>, text: &[u8]) {
+    /// Writes a line whose text is `old` with the text `new`.
+    fn descriptor(&mut self, range: Range<usize>, keyword: &str, name: Name<'_>, old: &[u8], new: &[u8]) {
         let suffix = self.kind(name.text).suffix();
-        let out = &mut self.out.text;
+        if suffix.is_empty() && old == new {
+            return;
+        }
+        let out = self.replace(range);
         out.extend_from_slice(keyword.as_bytes());
         name.write(out, name.text, suffix);
         out.push(b' ');
-        out.extend_from_slice(text);
+        out.extend_from_slice(new);
         out.push(b'\n');
     }
 
     fn unit(&mut self, name: Name<'_>, unit: &[u8]) -> Result<(), ErrorKind> {
-        self.out.text.push(b'\n');
         if unit.is_empty() {
             return Ok(());
         }
@@ -139,14 +218,14 @@ impl<'b, 'd> Rewriter<'b, 'd> {
         let (Some(name_text), Some(unit), true) = (unescaped(name.text), unescaped(unit), is_suffix) else {
             return Err(ErrorKind::Unit { name: quoted(name.text), unit: quoted(unit) });
         };
-        let exposed = name_text + self.kind(name.text).suffix();
-        match self.out.units.insert(exposed, unit) {
+        let exposed = name_text.into_owned() + self.kind(name.text).suffix();
+        match self.out.units.insert(exposed, unit.into_owned()) {
             Some(_) => Err(ErrorKind::SecondUnit(quoted(name.text))),
             None => Ok(()),
         }
     }
 
-    fn sample(&mut self, line: &[u8], sample: &Sample<'b>) -> Result<(), ErrorKind> {
+    fn sample(&mut self, range: Range<usize>, sample: &Sample<'b>) -> Result<(), ErrorKind> {
         let name = sample.name;
         let (stem, kind, suffix) = self.resolve(name)?;
         // What is no number at all is left to the text parser.
@@ -160,7 +239,9 @@ impl<'b, 'd> Rewriter<'b, 'd> {
             if !matches!(suffix, "_total" | "_bucket") {
                 return Err(ErrorKind::UnexpectedExemplar(quoted(name.text)));
             }
-            self.out.exemplars.push((self.samples, exemplar::message(exemplar, self.names)?));
+            let start = self.out.exemplar_bytes.len();
+            exemplar::write(exemplar, self.names, &mut self.out.exemplar_bytes)?;
+            self.out.exemplars.push((self.samples, start..self.out.exemplar_bytes.len()));
         }
         if let Some(timestamp) = sample.timestamp {
             let Some(seconds) = parse_float(timestamp) else {
@@ -176,14 +257,12 @@ impl<'b, 'd> Rewriter<'b, 'd> {
             self.created(stem, kind);
         }
         self.samples += 1;
-        let out = &mut self.out.text;
-        let is_same_name = stem.len() + suffix.len() == name.text.len()
-            && (suffix.is_empty() || name.text.ends_with(suffix.as_bytes()));
+        let is_same_name =
+            stem.len() + suffix.len() == name.text.len() && name.text.ends_with(suffix.as_bytes());
         if is_same_name && sample.timestamp.is_none() && sample.exemplar.is_none() {
-            out.extend_from_slice(line);
-            out.push(b'\n');
             return Ok(());
         }
+        let out = self.replace(range);
         out.extend_from_slice(if name.is_quoted { b"{" } else { b"" });
         name.write(out, stem, suffix);
         out.extend_from_slice(sample.labels);
@@ -207,12 +286,15 @@ impl<'b, 'd> Rewriter<'b, 'd> {
                 Ok((name.text, *kind, ""))
             };
         }
-        for (suffix, in_text, kinds) in SUFFIXES {
-            if let Some(stem) = name.text.strip_suffix(suffix.as_bytes())
-                && let Some(kind) = self.declared.get(stem).filter(|kind| kinds.contains(kind))
-            {
-                return Ok((stem, *kind, in_text));
-            }
+        let Some(mark) = memchr::memrchr(b'_', name.text) else {
+            return Ok((name.text, Kind::Unknown, ""));
+        };
+        let (stem, suffix) = name.text.split_at(mark);
+        // Each begins with its only such mark.
+        if let Some((_, in_text, kinds)) = SUFFIXES.iter().find(|row| row.0.as_bytes() == suffix)
+            && let Some(kind) = self.declared.get(stem).filter(|kind| kinds.contains(kind))
+        {
+            return Ok((stem, *kind, in_text));
         }
         Ok((name.text, Kind::Unknown, ""))
     }

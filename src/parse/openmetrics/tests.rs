@@ -265,8 +265,9 @@ fn quoted_names() {
 #[test]
 fn times_to_the_nanosecond() {
     let time = |text: &str| {
-        exemplar::timestamp(text.as_bytes()).map(|message| {
-            let time = oracle::Timestamp::decode(&*message).unwrap();
+        let mut field = Vec::new();
+        exemplar::push_time(&mut field, 3, text.as_bytes()).map(|()| {
+            let time = oracle::Timestamp::decode_length_delimited(&field[1..]).unwrap();
             (time.seconds, time.nanos)
         })
     };

@@ -61,6 +61,8 @@ pub(super) struct Scratch {
     part_series: Vec<u32>,
     /// The labels of one line with many of them, by name.
     line_index: Index,
+    /// The allocations of a body that was refused.
+    pub(super) spare: Families<'static>,
 }
 
 /// Entries of working memory that are kept from body to body.
@@ -84,6 +86,11 @@ impl Scratch {
             self.series_index.capacity(),
             self.series_family.capacity(),
             self.part_series.capacity(),
+            self.spare.families.capacity(),
+            self.spare.series.capacity(),
+            self.spare.labels.capacity(),
+            self.spare.parts.capacity(),
+            self.spare.samples.capacity(),
         ]
         .into_iter()
         .any(|entries| entries > SCRATCH_MAX)
@@ -114,6 +121,8 @@ pub(super) struct Assembly<'b, 's> {
     series_interleave: bool,
     parts_interleave: bool,
     has_float_counts: bool,
+    /// Whether any family's type gives meaning to suffixes of names.
+    has_suffixes: bool,
 }
 
 impl<'b, 's> Assembly<'b, 's> {
@@ -135,7 +144,13 @@ impl<'b, 's> Assembly<'b, 's> {
             series_interleave: false,
             parts_interleave: false,
             has_float_counts: false,
+            has_suffixes: false,
         }
+    }
+
+    /// Keeps the allocations for the next body, since this one is refused.
+    pub(super) fn give_up(self) {
+        self.scratch.spare = self.into.recycle();
     }
 
     /// The family that `name` belongs to at this point of the body, made if there is none.
@@ -148,7 +163,9 @@ impl<'b, 's> Assembly<'b, 's> {
             Ok(family) => return Ok(self.target(family, Role::Base)),
             Err(vacancy) => vacancy,
         };
-        if let Some(target) = self.resolve_suffixed(&name) {
+        if self.has_suffixes
+            && let Some(target) = self.resolve_suffixed(&name)
+        {
             return Ok(target);
         }
         let family = self.into.families.len() as u32;
@@ -198,6 +215,7 @@ impl<'b, 's> Assembly<'b, 's> {
 
     pub(super) fn set_type(&mut self, target: Target, kind: MetricType) {
         self.into.families[target.family()].kind = kind;
+        self.has_suffixes |= kind.has_buckets() || kind == MetricType::Summary;
         self.settle_type(target);
     }
 

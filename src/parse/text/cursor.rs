@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use super::error::{ErrorKind, Fault};
 use crate::format::float;
 use crate::format::quote::quoted;
-use crate::parse::scan::{self, BLANK, COLON, DIGIT, LETTER, LINE_FEED};
+use crate::parse::scan::{self, BLANK, COLON, LETTER, LINE_FEED};
 
 pub(super) struct Cursor<'b> {
     body: &'b [u8],
@@ -143,19 +143,15 @@ impl<'b> Cursor<'b> {
         }
     }
 
-    /// Consumes the bare name `name` if it stands here and ends here.
+    /// The eight bytes from `position` on, if there are as many.
     #[inline]
-    pub(super) fn take_bare_name(&mut self, name: &str) -> bool {
-        let rest = self.rest();
-        let (name_end, Some(last)) = (name.len(), name.as_bytes().last()) else { return false };
-        // Names of one body differ at their ends above all.
-        let is_here = rest.get(name_end - 1) == Some(last)
-            && rest.starts_with(name.as_bytes())
-            && rest
-                .get(name.len())
-                .is_some_and(|&byte| !scan::is(byte, LETTER | DIGIT | COLON) && byte != b'"');
-        self.at += if is_here { name.len() } else { 0 };
-        is_here
+    pub(super) fn word_from(&self, position: usize) -> Option<u64> {
+        self.body.get(position..)?.first_chunk().map(|bytes| u64::from_le_bytes(*bytes))
+    }
+
+    #[inline]
+    pub(super) fn goes_on_with(&self, text: &[u8]) -> bool {
+        text.is_empty() || self.rest().starts_with(text)
     }
 
     /// Consumes a label if it is spelled as most are: a bare name, no blanks, no escapes, and a comma or
@@ -281,12 +277,12 @@ impl<'b> Cursor<'b> {
         self.unescaped.extend_from_slice(text);
         loop {
             let rest = self.rest();
-            let len = match rest.first_chunk::<8>() {
+            let len = match rest.first_chunk() {
                 Some(chunk) => {
-                    // All eight are copied, which is quicker than to copy as many as are wanted.
-                    let len = scan::quoted_run_in(*chunk);
+                    // All of it is copied, which is quicker than to copy as much as is wanted.
+                    let len = scan::quoted_run_in(chunk);
                     self.unescaped.extend_from_slice(chunk);
-                    self.unescaped.truncate(self.unescaped.len() - 8 + len);
+                    self.unescaped.truncate(self.unescaped.len() - chunk.len() + len);
                     len
                 }
                 None => {
@@ -307,7 +303,7 @@ impl<'b> Cursor<'b> {
                     self.unescaped.push(byte);
                 }
                 b'\n' => return Err(Box::new(line_feed(quoted(&self.unescaped)))),
-                // The text goes on behind the eight.
+                // The text goes on behind the chunk.
                 _ => {}
             }
         }

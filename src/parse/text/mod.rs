@@ -58,11 +58,16 @@ pub fn parse<'b>(
     }
     SCRATCH.with_borrow_mut(|scratch| {
         let mut cursor = Cursor::new(body);
+        // Whoever was refused has not got back what he gave.
+        let into = if into.series.capacity() == 0 { std::mem::take(&mut scratch.spare) } else { into };
         let mut assembly = Assembly::new(into.recycle(), limits, scratch);
         let outcome = lines(&mut cursor, &mut assembly, names);
         let families = match outcome {
             Ok(()) => Ok(assembly.finish()),
-            Err((line_start, fault)) => Err(ParseError { line: cursor.line_of(line_start), kind: *fault }),
+            Err((line_start, fault)) => {
+                assembly.give_up();
+                Err(ParseError { line: cursor.line_of(line_start), kind: *fault })
+            }
         };
         if scratch.is_oversized() {
             *scratch = Scratch::default();

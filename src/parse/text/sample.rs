@@ -13,35 +13,93 @@ use crate::format::float::parse_float;
 use crate::format::quote::quoted;
 use crate::model::{MetricType, NameRules, Span};
 
+/// A bare name that stood in front of a sample, and where it led. The default one stands nowhere.
+struct RecentName<'b> {
+    name: &'b str,
+    /// The last eight bytes of the name and the byte that ended it, or fewer if there are no more: names of
+    /// one body differ at their ends above all.
+    end: u64,
+    /// Which bits of eight bytes these are.
+    mask: u64,
+    /// Where in the name they begin.
+    end_at: usize,
+    target: Target,
+}
+
+impl Default for RecentName<'_> {
+    fn default() -> Self {
+        RecentName { name: "", end: 1, mask: 0, end_at: 0, target: Target::NONE }
+    }
+}
+
+impl<'b> RecentName<'b> {
+    /// Of a name behind which the cursor stands.
+    #[inline]
+    fn new(name: &'b str, cursor: &Cursor<'b>, target: Target) -> Option<RecentName<'b>> {
+        // A name of seven bytes and its end are eight.
+        let (end_at, missing) = (name.len().saturating_sub(7), 7usize.saturating_sub(name.len()));
+        let mask = u64::MAX >> (8 * missing);
+        let end = cursor.word_from(cursor.at - name.len() + end_at)? & mask;
+        Some(RecentName { name, end, mask, end_at, target })
+    }
+
+    #[inline]
+    fn may_stand_at(&self, cursor: &Cursor<'b>) -> bool {
+        cursor.word_from(cursor.at + self.end_at).is_some_and(|word| word & self.mask == self.end)
+    }
+}
+
 /// The bare names that last stood in front of a sample, and where they led. A name leads to the same
 /// family for the rest of the body once a sample has it, since that family then has its type.
 ///
 /// Four, because the lines of a histogram go round three names.
 #[derive(Default)]
 pub(super) struct RecentNames<'b> {
-    names: [Option<(&'b str, Target)>; 4],
+    names: [RecentName<'b>; 4],
     last: usize,
+    /// Names in a row that were none of these.
+    misses: u32,
 }
+
+/// After so many misses the names are no longer asked, until one would have been right.
+const MISSES_MAX: u32 = 8;
 
 impl<'b> RecentNames<'b> {
     /// Consumes a recent name if one stands here.
     #[inline]
     fn take(&mut self, cursor: &mut Cursor<'b>) -> Option<Target> {
-        for age in 0..self.names.len() {
-            let position = (self.last + age) % self.names.len();
-            if let Some((name, target)) = &self.names[position]
-                && cursor.take_bare_name(name)
-            {
-                self.last = position;
-                return Some(*target);
-            }
+        if self.misses >= MISSES_MAX {
+            return None;
         }
-        None
+        let mut position = self.last % 4;
+        if !self.names[position].may_stand_at(cursor) {
+            // Without a branch for each, since which of them it is cannot be foretold.
+            let marks = self.names.iter().enumerate();
+            let found = marks.fold(0, |found, (at, name)| found | u32::from(name.may_stand_at(cursor)) << at);
+            if found == 0 {
+                return None;
+            }
+            position = found.trailing_zeros() as usize % 4;
+        }
+        let recent = &self.names[position];
+        if !cursor.goes_on_with(&recent.name.as_bytes()[..recent.end_at]) {
+            return None;
+        }
+        self.last = position;
+        self.misses = 0;
+        cursor.at += recent.name.len();
+        Some(recent.target)
     }
 
-    fn remember(&mut self, name: &'b str, target: Target) {
-        self.last = (self.last + self.names.len() - 1) % self.names.len();
-        self.names[self.last] = Some((name, target));
+    /// Remembers a name that was not [taken](Self::take), and behind which the cursor stands.
+    #[inline]
+    fn remember(&mut self, name: &'b str, cursor: &Cursor<'b>, target: Target) {
+        let was_known = self.names.iter().any(|recent| recent.target == target);
+        self.misses = if was_known { 0 } else { self.misses + 1 };
+        if let Some(recent) = RecentName::new(name, cursor, target) {
+            self.last = (self.last + 3) % 4;
+            self.names[self.last] = recent;
+        }
     }
 }
 
@@ -102,7 +160,7 @@ impl<'b> Line<'_, 'b, '_> {
         let target = self.assembly.resolve(Cow::Borrowed(name))?;
         self.assembly.settle_type(target);
         self.target = Some(target);
-        recent.remember(name, target);
+        recent.remember(name, self.cursor, target);
         Ok(())
     }
 

@@ -6,7 +6,7 @@ use crate::model::MetricType;
 ///
 /// In one word, from the lowest bits: the family, its type, the role. Every line hands it on, and a struct
 /// that is written by its fields and then copied as a whole makes the processor wait.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub(in crate::parse::text) struct Target(u64);
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -18,6 +18,9 @@ pub(super) enum Role {
 }
 
 impl Target {
+    /// Equal to no other.
+    pub(in crate::parse::text) const NONE: Target = Target(u64::MAX);
+
     pub(super) fn new(family: u32, kind: MetricType, role: Role) -> Target {
         Target(u64::from(family) | (kind as u64) << 32 | (role as u64) << 40)
     }
