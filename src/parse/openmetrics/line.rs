@@ -2,6 +2,7 @@
 //! with the text format is left to its parser.
 
 use std::borrow::Cow;
+use std::ops::Range;
 
 use super::error::ErrorKind;
 use crate::format::quote::quoted;
@@ -114,10 +115,18 @@ pub(super) fn labels_len(text: &[u8]) -> Option<usize> {
     }
 }
 
-/// The name of the sample that `text` begins with, and how long its line is with the line feed; `None` unless
-/// it is a name, labels or none, and a value, and no more.
+/// A sample line as most are; see [`plain_sample`]. Positions count from its beginning.
+pub(super) struct PlainSample<'b> {
+    pub(super) name: Name<'b>,
+    pub(super) value: Range<usize>,
+    /// Where the line feed stands. Between value and line feed there is nothing, or a blank and a timestamp.
+    pub(super) end: usize,
+}
+
+/// The sample that `text` begins with; `None` unless it is a name, labels or none, a value, a timestamp or none, and
+/// no more.
 #[inline]
-pub(super) fn plain_sample(text: &[u8]) -> Option<(Name<'_>, usize)> {
+pub(super) fn plain_sample(text: &[u8]) -> Option<PlainSample<'_>> {
     let (name, mut at, has_labels) = if let [b'{', b'"', inner @ ..] = text {
         let len = closing_quote(inner)?;
         (Name { text: &inner[..len], is_quoted: true }, 2 + len + 1, true)
@@ -128,10 +137,20 @@ pub(super) fn plain_sample(text: &[u8]) -> Option<(Name<'_>, usize)> {
     if has_labels {
         at += scan::labels_run(&text[at..])?;
     }
-    let value = text[at..].strip_prefix(b" ")?;
-    let len = scan::run_without(value, BLANK | LINE_FEED);
-    let ends = len > 0 && value.get(len) == Some(&b'\n');
-    ends.then_some((name, at + 1 + len + 1))
+    let value = plain_word(text, at)?;
+    let mut end = value.end;
+    if text.get(end) == Some(&b' ') {
+        end = plain_word(text, end)?.end;
+    }
+    (text.get(end) == Some(&b'\n')).then_some(PlainSample { name, value, end })
+}
+
+/// The word behind the one blank that stands at `at`.
+#[inline]
+fn plain_word(text: &[u8], at: usize) -> Option<Range<usize>> {
+    let word = text[at..].strip_prefix(b" ")?;
+    let len = scan::run_without(word, BLANK | LINE_FEED);
+    (len > 0).then_some(at + 1..at + 1 + len)
 }
 
 fn sample(line: &[u8]) -> Result<Sample<'_>, ErrorKind> {

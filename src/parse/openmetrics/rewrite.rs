@@ -112,6 +112,8 @@ pub(super) struct Rewriter<'b, 'd> {
     samples: usize,
     /// The name of a sample that last meant the same in text.
     plain_name: &'b [u8],
+    /// The type of its family.
+    plain_kind: Kind,
 }
 
 impl<'b, 'd> Rewriter<'b, 'd> {
@@ -129,6 +131,7 @@ impl<'b, 'd> Rewriter<'b, 'd> {
             kept: 0,
             samples: 0,
             plain_name: b"",
+            plain_kind: Kind::Unknown,
         }
     }
 
@@ -148,19 +151,37 @@ impl<'b, 'd> Rewriter<'b, 'd> {
     /// text, and says where the next one begins.
     #[inline]
     pub(super) fn plain_line(&mut self, start: usize) -> Option<usize> {
-        let (name, len) = plain_sample(&self.body[start..])?;
-        if !self.declared.is_empty() && name.text != self.plain_name {
-            let (stem, kind, suffix) = self.resolve(name).ok()?;
-            if stem.len() + suffix.len() != name.text.len()
-                || matches!(kind, Kind::Info | Kind::StateSet)
-                || suffix == "_created"
-            {
+        let text = &self.body[start..];
+        let sample = plain_sample(text)?;
+        let name = sample.name.text;
+        if !self.declared.is_empty() && name != self.plain_name {
+            let (stem, kind, suffix) = self.resolve(sample.name).ok()?;
+            if stem.len() + suffix.len() != name.len() || suffix == "_created" {
                 return None;
             }
-            self.plain_name = name.text;
+            (self.plain_name, self.plain_kind) = (name, kind);
+        }
+        let may_be_any = !matches!(self.plain_kind, Kind::Info | Kind::StateSet);
+        if !may_be_any && text[sample.value.clone()] != *b"1" {
+            return None;
+        }
+        if sample.value.end < sample.end {
+            self.timestamp(&text[sample.value.end + 1..sample.end], true).ok()?;
+            self.replace(start + sample.value.end..start + sample.end);
         }
         self.samples += 1;
-        Some(start + len)
+        Some(start + sample.end + 1)
+    }
+
+    /// Notes that a sample has a timestamp, and which, if that is kept.
+    fn timestamp(&mut self, text: &[u8], is_kept: bool) -> Result<(), ErrorKind> {
+        let seconds = parse_float(text).ok_or_else(|| ErrorKind::Timestamp(quoted(text)))?;
+        self.out.timestamped = true;
+        let milliseconds = (seconds * 1000.0).round();
+        if is_kept && milliseconds.abs() < i64::MAX as f64 {
+            self.out.timestamps.push((self.samples, milliseconds as i64));
+        }
+        Ok(())
     }
 
     /// Puts what the caller then writes in the place of the lines of `range`.
@@ -244,14 +265,7 @@ impl<'b, 'd> Rewriter<'b, 'd> {
             self.out.exemplars.push((self.samples, start..self.out.exemplar_bytes.len()));
         }
         if let Some(timestamp) = sample.timestamp {
-            let Some(seconds) = parse_float(timestamp) else {
-                return Err(ErrorKind::Timestamp(quoted(timestamp)));
-            };
-            self.out.timestamped = true;
-            let milliseconds = (seconds * 1000.0).round();
-            if suffix != "_created" && milliseconds.abs() < i64::MAX as f64 {
-                self.out.timestamps.push((self.samples, milliseconds as i64));
-            }
+            self.timestamp(timestamp, suffix != "_created")?;
         }
         if suffix == "_created" {
             self.created(stem, kind);
