@@ -140,7 +140,7 @@ impl Store {
         now: impl Into<Stamp>,
     ) -> bool {
         let (body, now) = (body.into(), now.into());
-        let Some(group) = self.get(key) else { return false };
+        let Some(group) = self.find(key) else { return false };
         let block = group.state.read(|state, _| {
             if mode == Mode::ReplaceGroup && state.blocks.len() != 1 {
                 return None;
@@ -258,10 +258,7 @@ impl Store {
                     Ok(Short::Done) => return Ok(()),
                     Ok(Short::OtherShape) => {}
                     Ok(Short::Full(refusal)) => return Err(refusal),
-                    Err(Sealed) => {
-                        self.forget(group);
-                        continue;
-                    }
+                    Err(Sealed) => continue,
                 }
             }
             let change = Replacing { mode, block, stamp: now, may };
@@ -452,7 +449,7 @@ impl Store {
         }
     }
 
-    /// Puts a group into the map whose key is claimed and absent.
+    /// Puts a group into the map whose key is claimed and absent, or has ended.
     pub(super) fn insert(&self, key: &GroupingKey, state: GroupState) {
         let life = state.life;
         let group = Arc::new(Group::new(key.clone(), state));

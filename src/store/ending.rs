@@ -1,7 +1,17 @@
 //! How groups end: by a delete, by a wipe, by their lifetime.
 //!
 //! A group ends under the claims on its key and on its names, so that whoever looks at them sees it whole or not at
-//! all. Its state is sealed before it leaves the map: a writer that finds the seal begins again from the map.
+//! all. Its state is sealed before it leaves the map: a writer that finds the seal begins again from the map, where
+//! a sealed group is one that is not there.
+//!
+//! # What stays in the map
+//!
+//! An ended group leaves a marker in its place, sealed and without what the group held, which a group of the same
+//! key takes again. The map finds a key by going along places of its own, at most some seventy, and never uses a
+//! place twice that was given up: it moves to another table instead, a few entries with each change. One job that is
+//! pushed and deleted again and again would use up the places of its key faster than a large map can move, and each
+//! such move would start another one. Only the markers of the last [`MARKERS`] ends are kept, so that a key gives up
+//! a place at most once in so many ends.
 
 use std::sync::Arc;
 
@@ -13,6 +23,9 @@ use super::published::Next;
 use super::usage::Growth;
 use crate::model::GroupingKey;
 
+/// Enough that the table of millions of groups has moved before one key has used up its places.
+pub const MARKERS: usize = 1024;
+
 impl Store {
     /// Deletes the group `key`; true if it was there.
     pub fn delete(&self, key: &GroupingKey) -> bool {
@@ -22,7 +35,6 @@ impl Store {
                 return true;
             }
             // Somebody else did; there may be a new one.
-            self.forget(&group);
         }
     }
 
@@ -72,7 +84,7 @@ impl Store {
                 names += claimed.release(held.block.shape.name(family), family.kind);
             }
             self.usage.count(key.job(), Growth::deleted(key, &state).with_names(-names));
-            self.forget(group);
+            self.leave_marker(group);
             self.name_sets.unregister(key);
             self.note(group);
             return true;
@@ -85,9 +97,14 @@ impl Store {
         keys.iter().filter(|key| self.delete(key)).count()
     }
 
-    /// Takes a sealed group out of the map, if it is still the one found under its key.
-    pub(super) fn forget(&self, group: &Arc<Group>) {
+    /// Puts a marker in the place of a sealed group whose key is claimed, and takes the oldest marker out of the map
+    /// if it still stands there.
+    fn leave_marker(&self, group: &Group) {
+        let marker = Arc::new(Group::marker(group));
         let map = self.map.pin();
-        let _ = map.remove_if(&group.key, |_, found| Arc::ptr_eq(found, group));
+        map.insert(marker.key.clone(), marker.clone());
+        if let Some(oldest) = self.ended.force_push(marker) {
+            let _ = map.remove_if(&oldest.key, |_, found| Arc::ptr_eq(found, &oldest));
+        }
     }
 }

@@ -22,9 +22,8 @@ impl Store {
             if let Some(group) = self.get(key) {
                 match self.stamp(&group, now.at) {
                     Ok(()) => return,
-                    Err(Sealed) => self.forget(&group),
+                    Err(Sealed) => continue,
                 }
-                continue;
             }
             let is_bad = build::check_key(key, &self.usage.limits().push).is_err();
             if is_bad || self.name_sets.register(key, self.name_sets_max(Room::Limited)).is_err() {

@@ -61,6 +61,26 @@ impl Group {
         }
     }
 
+    /// What stands in the map for a group that has ended: sealed, and light.
+    pub(super) fn marker(ended: &Group) -> Group {
+        let state = Published::new(GroupState::default());
+        let sealed = state.seal(|_| Some(()));
+        debug_assert_eq!(sealed, Ok(Some(())), "nobody else knows it");
+        Group {
+            key_hash: ended.key_hash,
+            key_text: KeyText { text: Box::default(), ends: Box::default() },
+            key: ended.key.clone(),
+            state,
+            marks: Default::default(),
+            alarm: alarms::Mark::default(),
+        }
+    }
+
+    /// Whether it has not ended.
+    pub(super) fn is_there(&self) -> bool {
+        self.state.read(|_, sealed| !sealed)
+    }
+
     /// The group as it is now; `None` once it is deleted.
     pub fn load(&self) -> Option<GroupState> {
         self.state.read(|state, sealed| (!sealed).then(|| state.clone()))

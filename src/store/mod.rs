@@ -7,6 +7,7 @@
 //!    hold the same series. The two push times of two groups are never the same series.
 //! 3. A push becomes visible whole. Once it is answered, every later scrape shows it or something newer.
 //! 4. Nothing borrowed from the map leaves this module: callers receive owned, immutable data.
+//! 5. A sealed group in the map is one that is not there. It may stand there long after its end; see [`ending`].
 //!
 //! # Lock-freedom
 //!
@@ -47,7 +48,7 @@ pub mod view;
 
 use std::sync::Arc;
 
-use crossbeam_queue::SegQueue;
+use crossbeam_queue::{ArrayQueue, SegQueue};
 
 use crate::model::{GroupingKey, Limit, MetricType};
 use group::{Group, GroupState, READERS};
@@ -77,6 +78,8 @@ pub struct Store {
     following: usize,
     usage: Usage,
     alarms: alarms::Alarms,
+    /// What stands in the map for the groups that ended last.
+    ended: ArrayQueue<Arc<Group>>,
     time: running::Time,
 }
 
@@ -102,6 +105,7 @@ impl Store {
             following: group::RENDERER + 1,
             usage: Usage::default(),
             alarms: alarms::Alarms::default(),
+            ended: ArrayQueue::new(ending::MARKERS),
             time: running::Time::default(),
         };
         for family in own {
@@ -144,6 +148,11 @@ impl Store {
     }
 
     fn get(&self, key: &GroupingKey) -> Option<Arc<Group>> {
+        self.map.pin().get(key).filter(|group| group.is_there()).cloned()
+    }
+
+    /// What stands in the map under `key`, for whoever finds out by itself whether that is sealed.
+    fn find(&self, key: &GroupingKey) -> Option<Arc<Group>> {
         self.map.pin().get(key).cloned()
     }
 
@@ -154,7 +163,7 @@ impl Store {
 
     /// Every group there is, in no order.
     pub fn groups(&self) -> Vec<Arc<Group>> {
-        self.map.pin().values().cloned().collect()
+        self.map.pin().values().filter(|group| group.is_there()).cloned().collect()
     }
 
     /// How many groups there are.

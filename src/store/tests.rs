@@ -100,6 +100,29 @@ fn names_that_scrapers_would_be_shown_alike_are_refused() {
     put(&store, "a", "m_x 1\n").unwrap();
 }
 
+/// A map that gives up a place for each delete would move to another table again and again.
+#[test]
+fn a_group_that_comes_and_goes_keeps_its_place_in_the_map() {
+    let store = Store::new(true, []);
+    let places = || store.map.pin().len();
+    put(&store, "a", "m 1\n").unwrap();
+    put(&store, "b", "m 1\n").unwrap();
+    for round in 0..2 * ending::MARKERS {
+        assert!(store.delete(&key("a")));
+        assert_eq!((places(), store.groups().len(), store.groups_count()), (2, 1, 1), "{round}");
+        assert!(store.state_of(&key("a")).is_none() && !store.delete(&key("a")));
+        put(&store, "a", "m 1\n").unwrap();
+        assert_eq!((places(), store.groups().len()), (2, 2), "{round}");
+    }
+    let many = |at: usize| GroupingKey::new("j", [("instance", &*format!("{at}"))]);
+    for at in 0..2 * ending::MARKERS {
+        push(&store, Mode::ReplaceGroup, &many(at), "m 1\n", 1).unwrap();
+        assert!(store.delete(&many(at)));
+    }
+    // Of the many the last are marked; older markers are gone.
+    assert_eq!((places(), store.groups().len()), (2 + ending::MARKERS, 2));
+}
+
 #[test]
 fn deleting_everything_leaves_nothing_counted() {
     let store = Store::new(true, []);

@@ -110,10 +110,7 @@ impl Store {
                         let Some(state) = group.load() else { continue };
                         Merging::new(self.union_of(key, &state, &pushed)?, &state, &pushed, manner)
                     }
-                    Err(Sealed) => {
-                        self.forget(group);
-                        continue;
-                    }
+                    Err(Sealed) => continue,
                 },
             };
             let stamp = manner.stamp;
