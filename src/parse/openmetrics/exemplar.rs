@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use smallvec::SmallVec;
+
 use super::error::ErrorKind;
 use super::line::{closing_quote, labels_len, unescaped, word};
 use crate::format::float::parse_float;
@@ -21,8 +23,7 @@ pub(super) fn write(text: &[u8], names: NameRules, out: &mut Vec<u8>) -> Result<
     let (labels, rest) = text.split_at(labels_len(text).ok_or_else(fault)?);
     let mut chars = 0;
     let mut rest_of_labels = &labels[1..labels.len() - 1];
-    // A single label takes no allocation.
-    let (mut first, mut others): (Option<Cow<'_, str>>, Vec<Cow<'_, str>>) = (None, Vec::new());
+    let mut seen: SmallVec<[Cow<'_, str>; 4]> = SmallVec::new();
     while !rest_of_labels.is_empty() {
         let (name, value, rest) = label(rest_of_labels, names).ok_or_else(fault)?;
         chars += name.chars().count() + value.chars().count();
@@ -33,13 +34,10 @@ pub(super) fn write(text: &[u8], names: NameRules, out: &mut Vec<u8>) -> Result<
         wire::push_bytes_field(out, 1, name.as_bytes());
         wire::push_bytes_field(out, 2, value.as_bytes());
         // At most 128 of them.
-        if first.as_ref() == Some(&name) || others.contains(&name) {
+        if seen.contains(&name) {
             return Err(fault());
         }
-        match first {
-            None => first = Some(name),
-            Some(_) => others.push(name),
-        }
+        seen.push(name);
         rest_of_labels = rest;
     }
     let (value, rest) = word(rest)?;

@@ -56,7 +56,7 @@ pub struct OpenMetrics<'b> {
     /// belong to.
     created: HashMap<String, String, GlobalState>,
     /// By the exposed name of the family.
-    units: HashMap<String, String, GlobalState>,
+    units: HashMap<Cow<'b, str>, Cow<'b, str>, GlobalState>,
 }
 
 /// Rewrites `body`.
@@ -125,7 +125,7 @@ impl OpenMetrics<'_> {
         }
         if !self.units.is_empty() {
             for family in &mut families.families {
-                family.unit = self.units.get(&*family.name).map(|unit| Cow::Borrowed(unit.as_str()));
+                family.unit = self.units.get(&*family.name).map(|unit| Cow::Borrowed(&**unit));
             }
         }
         Ok(families)

@@ -78,13 +78,11 @@ fn row_of(name: &[u8]) -> Option<&'static (&'static str, Kind, &'static str, &'s
 }
 
 /// Families for which there is room before they are seen.
-const EXPECTED_MAX: usize = 1024;
+const EXPECTED_MAX: usize = 4096;
 
 /// The types of all families, by name, since HELP may stand before TYPE.
 pub(super) fn declared_kinds(body: &[u8]) -> HashMap<&[u8], Kind, GlobalState> {
-    // Families have a few lines each.
-    let expected = (body.len() / 256).min(EXPECTED_MAX);
-    let mut kinds = HashMap::with_capacity_and_hasher(expected, GlobalState::new());
+    let mut kinds = HashMap::with_hasher(GlobalState::new());
     for at in memchr::memmem::find_iter(body, b"# TYPE ") {
         if at > 0 && body[at - 1] != b'\n' {
             continue;
@@ -94,6 +92,10 @@ pub(super) fn declared_kinds(body: &[u8]) -> HashMap<&[u8], Kind, GlobalState> {
         if let Some(Line::Type(name, kind)) = line::descriptor(line)
             && let Some((_, kind, ..)) = row_of(kind)
         {
+            if kinds.is_empty() {
+                // Families have a few lines each.
+                kinds.reserve((body.len() / 32).min(EXPECTED_MAX));
+            }
             kinds.insert(name.text, *kind);
         }
     }
@@ -110,10 +112,16 @@ pub(super) struct Rewriter<'b, 'd> {
     /// Where the lines begin that mean the same in text and were not copied yet.
     kept: usize,
     samples: usize,
-    /// The name of a sample that last meant the same in text.
-    plain_name: &'b [u8],
-    /// The type of its family.
-    plain_kind: Kind,
+    last: Resolved<'b>,
+}
+
+/// What the name of a sample says. The default one is no sample's.
+struct Resolved<'b> {
+    name: &'b [u8],
+    /// How long it is without its suffix.
+    stem: usize,
+    kind: Kind,
+    suffix: &'static str,
 }
 
 impl<'b, 'd> Rewriter<'b, 'd> {
@@ -130,8 +138,7 @@ impl<'b, 'd> Rewriter<'b, 'd> {
             text: Vec::new(),
             kept: 0,
             samples: 0,
-            plain_name: b"",
-            plain_kind: Kind::Unknown,
+            last: Resolved { name: b"\n", stem: 0, kind: Kind::Unknown, suffix: "" },
         }
     }
 
@@ -147,26 +154,31 @@ impl<'b, 'd> Rewriter<'b, 'd> {
         self.out
     }
 
-    /// Takes the line that begins at `start` if it is a sample of the plainest kind that means the same in
-    /// text, and says where the next one begins.
+    /// Takes the line that begins at `start` if it is a [plain sample](plain_sample), and says where the next one
+    /// begins.
     #[inline]
     pub(super) fn plain_line(&mut self, start: usize) -> Option<usize> {
         let text = &self.body[start..];
         let sample = plain_sample(text)?;
         let name = sample.name.text;
-        if !self.declared.is_empty() && name != self.plain_name {
+        if !self.declared.is_empty() && name != self.last.name {
             let (stem, kind, suffix) = self.resolve(sample.name).ok()?;
-            if stem.len() + suffix.len() != name.len() || suffix == "_created" {
-                return None;
+            if suffix == "_created" {
+                self.created(stem, kind);
             }
-            (self.plain_name, self.plain_kind) = (name, kind);
+            self.last = Resolved { name, stem: stem.len(), kind, suffix };
         }
-        let may_be_any = !matches!(self.plain_kind, Kind::Info | Kind::StateSet);
-        if !may_be_any && text[sample.value.clone()] != *b"1" {
+        let Resolved { stem, kind, suffix, .. } = self.last;
+        if matches!(kind, Kind::Info | Kind::StateSet) && text[sample.value.clone()] != *b"1" {
             return None;
         }
+        if !self.declared.is_empty() && stem + suffix.len() != name.len() {
+            let name_start = start + if sample.name.is_quoted { 2 } else { 0 };
+            let out = self.replace(name_start + stem..name_start + name.len());
+            out.extend_from_slice(suffix.as_bytes());
+        }
         if sample.value.end < sample.end {
-            self.timestamp(&text[sample.value.end + 1..sample.end], true).ok()?;
+            self.timestamp(&text[sample.value.end + 1..sample.end], suffix != "_created").ok()?;
             self.replace(start + sample.value.end..start + sample.end);
         }
         self.samples += 1;
@@ -231,7 +243,7 @@ impl<'b, 'd> Rewriter<'b, 'd> {
         out.push(b'\n');
     }
 
-    fn unit(&mut self, name: Name<'_>, unit: &[u8]) -> Result<(), ErrorKind> {
+    fn unit(&mut self, name: Name<'b>, unit: &'b [u8]) -> Result<(), ErrorKind> {
         if unit.is_empty() {
             return Ok(());
         }
@@ -239,8 +251,8 @@ impl<'b, 'd> Rewriter<'b, 'd> {
         let (Some(name_text), Some(unit), true) = (unescaped(name.text), unescaped(unit), is_suffix) else {
             return Err(ErrorKind::Unit { name: quoted(name.text), unit: quoted(unit) });
         };
-        let exposed = name_text.into_owned() + self.kind(name.text).suffix();
-        match self.out.units.insert(exposed, unit.into_owned()) {
+        let exposed = name_text + self.kind(name.text).suffix();
+        match self.out.units.insert(exposed, unit) {
             Some(_) => Err(ErrorKind::SecondUnit(quoted(name.text))),
             None => Ok(()),
         }

@@ -365,9 +365,13 @@ impl<'b> Line<'_, 'b, '_> {
         let Some(at) = parsed else {
             return Err(Box::new(ErrorKind::Timestamp(quoted(word))));
         };
-        let rest = self.cursor.rest_of_line()?;
-        if !rest.is_empty() {
-            return Err(Box::new(ErrorKind::AfterTimestamp(quoted(&rest))));
+        if self.cursor.peek()? == b'\n' {
+            self.cursor.at += 1;
+        } else {
+            let rest = self.cursor.rest_of_line()?;
+            if !rest.is_empty() {
+                return Err(Box::new(ErrorKind::AfterTimestamp(quoted(&rest))));
+            }
         }
         self.assembly.set_timestamped(at);
         Ok(())
