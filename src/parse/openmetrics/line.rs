@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use super::error::ErrorKind;
 use crate::format::quote::quoted;
-use crate::parse::scan::{self, BLANK, COLON, LETTER, LINE_FEED};
+use crate::parse::scan::{self, COLON, LETTER};
 
 /// A metric name as it stands in the body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -149,7 +149,7 @@ pub(super) fn plain_sample(text: &[u8]) -> Option<PlainSample<'_>> {
 #[inline]
 fn plain_word(text: &[u8], at: usize) -> Option<Range<usize>> {
     let word = text[at..].strip_prefix(b" ")?;
-    let len = scan::run_without(word, BLANK | LINE_FEED);
+    let len = word.iter().position(|&byte| byte == b' ' || byte == b'\n')?;
     (len > 0).then_some(at + 1..at + 1 + len)
 }
 
