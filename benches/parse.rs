@@ -1,5 +1,7 @@
 //! What reading a push costs: a body as clients send it, one of histograms, hard ones, and the numbers in them.
 //!
+//! BODY names a file of text that is measured besides, such as the one that Prometheus' own parsers are measured with.
+//!
 //! `cargo bench --bench parse -- --slowest [FOLDER...]` looks for the slowest bodies instead, among made ones
 //! and those in the folders, such as fuzz/corpus/parse_text.
 
@@ -139,14 +141,20 @@ fn bodies(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("text");
     let (corpus, corpus_samples) = corpus();
     assert!((180_000..200_000).contains(&corpus.len()), "{}", corpus.len());
-    for (name, body, samples) in [
+    let made = [
         ("plain", plain_body(), 100),
         ("histograms", histogram_body(), 144),
         ("corpus", corpus, corpus_samples),
         ("lines of 12 bytes", short_lines(12), 1000),
         ("lines of 6 bytes", short_lines(6), 1000),
         ("escapes", escapes(), 100),
-    ] {
+    ];
+    let given = std::env::var_os("BODY").map(|path| {
+        let body = std::fs::read_to_string(path).expect("BODY names a file of text");
+        let samples = body.lines().filter(|line| !line.is_empty() && !line.starts_with('#')).count();
+        ("BODY", body, samples)
+    });
+    for (name, body, samples) in made.into_iter().chain(given) {
         group.throughput(Throughput::Bytes(body.len() as u64));
         let mut warm = Some(Families::default());
         group.bench_function(name, |bencher| {
