@@ -21,12 +21,14 @@ use bytes::Bytes;
 use floodway::clock::Now;
 use floodway::gateway::{Gateway, Mode, Settings};
 use floodway::model::{GroupingKey, NameRules, RequestFacts};
+use floodway::packing::Packing;
 use floodway::plugin::{Options, Plugins};
 use floodway::telemetry::Telemetry;
+use tikv_jemallocator::Jemalloc;
 
 /// The server's: another one has its steps in cost elsewhere.
 #[global_allocator]
-static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+static ALLOCATOR: Packing<Jemalloc> = Packing::new(Jemalloc);
 
 const SAMPLES: usize = 10;
 const WINDOWS: usize = 200;

@@ -7,6 +7,7 @@
 pub mod build_info;
 pub mod clock;
 pub mod limits;
+pub mod packing;
 pub mod reloading;
 
 pub mod format;

@@ -17,6 +17,7 @@ use floodway::http::route::Routes;
 use floodway::lifetimes::Lifetimes;
 use floodway::merging::Merging;
 use floodway::model::{Limit, NameRules, PushLimits};
+use floodway::packing;
 use floodway::plugin::{self, Plugins};
 use floodway::server::{self, Listen, ServerConfig};
 use floodway::telemetry::{Telemetry, log};
@@ -28,7 +29,8 @@ use tracing::{Level, debug, error, info, warn};
 /// turns them on for the whole process, so that a worker never pays for it.
 #[cfg(not(miri))]
 #[global_allocator]
-static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+static ALLOCATOR: packing::Packing<tikv_jemallocator::Jemalloc> =
+    packing::Packing::new(tikv_jemallocator::Jemalloc);
 
 /// The allocator's settings. Freed memory goes back to the system after one second instead of ten: a
 /// rendering frees what it replaces in one go.

@@ -14,6 +14,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("clock", &[]),
     ("limits", &[]),
     ("healthcheck", &[]),
+    ("packing", &[]),
     // These two lean on each other: names are quoted as text, templates read numbers.
     ("format", &["limits", "model"]),
     ("matching", &["model"]),
@@ -111,6 +112,7 @@ const FENCES: &[(&str, &[&str])] = &[
 /// Files that may hold `unsafe`, with the reason.
 const UNSAFE: &[(&str, &str)] = &[
     ("main.rs", "names the symbol from which the allocator reads its settings"),
+    ("packing.rs", "is an allocator"),
     ("store/published.rs", "reclaims replaced group states by epochs"),
     ("http/hasher.rs", "asks the kernel to run a thread only when no other wants to"),
     ("http/outbox.rs", "hands shared slices to the kernel as one vectored write"),
