@@ -48,7 +48,7 @@ impl Draft {
     }
 
     /// Writes text on behalf of a plugin, within its allowance.
-    fn write_for_plugin(&mut self, text: &str) -> Edit<Text> {
+    pub(super) fn write_for_plugin(&mut self, text: &str) -> Edit<Text> {
         self.check_room_for_text(text.len())?;
         Ok(self.write(text))
     }

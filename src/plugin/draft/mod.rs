@@ -29,6 +29,7 @@ use crate::model::{LooseLine, MetricType, NameRules, Number, Part, Span};
 
 use edit::Fresh;
 use image::{Image, Scene};
+use plan::Plans;
 
 pub use changes::{Changes, Mark};
 pub use edit::{Edit, NewSample};
@@ -123,6 +124,8 @@ pub struct Draft {
     /// Bytes of the body.
     pub body_bytes: usize,
     fresh: Fresh,
+    /// Of the lists of rules that ran last.
+    plans: Vec<Plans>,
     /// Bytes that edits appended since the current plugin began, and samples it added.
     written: usize,
     added: usize,
@@ -161,6 +164,7 @@ impl Draft {
             known: None,
             body_bytes: 0,
             fresh: Fresh::default(),
+            plans: Vec::new(),
             written: 0,
             added: 0,
             dropped: 0,

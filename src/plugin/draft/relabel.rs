@@ -62,7 +62,7 @@ impl Draft {
     pub fn relabel(&mut self, rules: &Ruleset, only: Option<&Selector>) -> Edit<RelabelCounts> {
         let mut counts = RelabelCounts::default();
         let mut fresh = std::mem::take(&mut self.fresh);
-        let mut plans = Plans::default();
+        let mut plans = self.plans_of(rules);
         for sample in 0..self.samples.len() as u32 {
             if self.samples[sample as usize].dropped
                 || only.is_some_and(|only| !only.matches(&self.view(sample)))
@@ -87,6 +87,7 @@ impl Draft {
             }
         }
         self.fresh = fresh;
+        self.keep_plans(plans);
         Ok(counts)
     }
 

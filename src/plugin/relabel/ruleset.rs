@@ -1,6 +1,7 @@
 //! A list of rules, run over one label set.
 
 use std::borrow::Cow;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bumpalo::Bump;
 
@@ -16,6 +17,7 @@ pub const RULES_MAX: usize = 500;
 /// Rules in the order in which they run.
 #[derive(Clone, Debug)]
 pub struct Ruleset {
+    id: u64,
     rules: Vec<Rule>,
     /// Whether a rule sees the labels in order.
     ordered: bool,
@@ -35,11 +37,18 @@ impl Ruleset {
         }
         let compile = |(at, rule)| Rule::new(rule, names).map_err(|text| format!("rule {}: {text}", at + 1));
         let rules = list.iter().enumerate().map(compile).collect::<Result<Vec<Rule>, String>>()?;
+        static IDS: AtomicU64 = AtomicU64::new(0);
         Ok(Ruleset {
+            id: IDS.fetch_add(1, Ordering::Relaxed),
             ordered: rules.iter().any(|rule| rule.action == Action::LabelMap),
             blind: rules.iter().all(Rule::is_blind_to_parts),
             rules,
         })
+    }
+
+    /// A number that no other list has, unless it is a copy.
+    pub fn id(&self) -> u64 {
+        self.id
     }
 
     pub fn len(&self) -> usize {
