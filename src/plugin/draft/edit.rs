@@ -32,6 +32,16 @@ impl Fresh {
     }
 }
 
+/// Texts of labels that edits wrote last, since a hook writes the same into sample after sample. They lie in the
+/// draft that is worked on, and the names among them are legal for a label of any of its samples.
+#[derive(Debug, Default)]
+pub(super) struct Recent {
+    names: [Text; 4],
+    values: [Text; 2],
+    /// Where the next one goes.
+    next: usize,
+}
+
 fn fault<T>(code: Code, text: impl Into<String>) -> Edit<T> {
     Err(Fault::new(code, text))
 }
@@ -88,17 +98,41 @@ impl Draft {
         Ok(())
     }
 
-    fn check_label(&self, name: &str, value: &str) -> Edit<()> {
+    /// The place of a name that is legal, where it was written of late.
+    fn recent_name(&self, name: &str) -> Option<Text> {
+        let names = &self.recent.names;
+        names.iter().find(|recent| recent.len() > 0 && self.is(**recent, name.as_bytes())).copied()
+    }
+
+    fn check_label_name(&self, name: &str) -> Edit<()> {
         if name == "__name__" {
             return fault(Code::Name, "__name__ is not a label here, use name");
         }
         if !self.names.is_label_name(name) {
             return fault(Code::Name, format!("{name:?} is not a valid label name"));
         }
-        if value.len() > LABEL_VALUE_BYTES_MAX {
-            return fault(Code::Limit, format!("label values hold at most {LABEL_VALUE_BYTES_MAX} bytes"));
-        }
         Ok(())
+    }
+
+    /// Writes the name of a label, which is legal.
+    fn write_name(&mut self, name: &str) -> Edit<Text> {
+        let text = self.write_for_plugin(name)?;
+        let at = self.recent.next % self.recent.names.len();
+        self.recent.names[at] = text;
+        self.recent.next += 1;
+        Ok(text)
+    }
+
+    /// Writes the value of a label, unless that is what was written of late.
+    fn write_value(&mut self, value: &str) -> Edit<Text> {
+        if let Some(recent) = self.recent.values.iter().find(|recent| self.is(**recent, value.as_bytes())) {
+            return Ok(*recent);
+        }
+        let text = self.write_for_plugin(value)?;
+        let at = self.recent.next % self.recent.values.len();
+        self.recent.values[at] = text;
+        self.recent.next += 1;
+        Ok(text)
     }
 
     /// Sets a label of a sample; an empty value deletes it. True if anything changed.
@@ -107,17 +141,19 @@ impl Draft {
     ///
     /// The name is not valid or a grouping label's, or a limit is reached.
     pub fn set_label(&mut self, sample: u32, name: &str, value: &str) -> Edit<bool> {
-        self.check_label(name, value)?;
-        if self.is_grouped(name) {
+        let recent = self.recent_name(name);
+        if recent.is_none() {
+            self.check_label_name(name)?;
+        }
+        if value.len() > LABEL_VALUE_BYTES_MAX {
+            return fault(Code::Limit, format!("label values hold at most {LABEL_VALUE_BYTES_MAX} bytes"));
+        }
+        if recent.is_none() && self.is_grouped(name) {
             return fault(Code::Value, format!("{name} is a grouping label; change it in on_request"));
         }
         if value.is_empty() {
             return Ok(self.remove_label(sample, name));
         }
-        self.put_label(sample, name, value)
-    }
-
-    fn put_label(&mut self, sample: u32, name: &str, value: &str) -> Edit<bool> {
         let span = self.samples[sample as usize].labels;
         let found = self.labels[span.range()].iter().position(|label| self.is(label.name, name.as_bytes()));
         if let Some(at) = found {
@@ -125,15 +161,15 @@ impl Draft {
             if self.is(self.labels[at].value, value.as_bytes()) {
                 return Ok(false);
             }
-            self.labels[at].value = self.write_for_plugin(value)?;
+            self.labels[at].value = self.write_value(value)?;
             return Ok(true);
         }
         if span.len() + self.group.len() >= SERIES_LABELS_MAX {
             return fault(Code::Limit, format!("a series holds at most {SERIES_LABELS_MAX} labels"));
         }
-        self.check_room_for_text(name.len() + value.len())?;
-        let label = Label { name: self.write(name), value: self.write(value) };
-        self.append_label(sample, label);
+        let value = self.write_value(value)?;
+        let name = recent.map_or_else(|| self.write_name(name), Ok)?;
+        self.append_label(sample, Label { name, value });
         Ok(true)
     }
 
@@ -173,8 +209,11 @@ impl Draft {
     ///
     /// As [`set_label`](Draft::set_label).
     pub fn rename_label(&mut self, sample: u32, from: &str, to: &str) -> Edit<bool> {
-        self.check_label(to, "")?;
-        if self.is_grouped(from) || self.is_grouped(to) {
+        let recent = self.recent_name(to);
+        if recent.is_none() {
+            self.check_label_name(to)?;
+        }
+        if self.is_grouped(from) || recent.is_none() && self.is_grouped(to) {
             return fault(Code::Value, "grouping labels are changed in on_request");
         }
         let own = self.own(sample);
@@ -184,7 +223,7 @@ impl Draft {
             return Ok(true);
         }
         let overwrites = find(to).is_some();
-        let new = self.write_for_plugin(to)?;
+        let new = recent.map_or_else(|| self.write_name(to), Ok)?;
         let mut span = self.samples[sample as usize].labels;
         if overwrites {
             self.remove_label(sample, to);
@@ -570,6 +609,7 @@ impl Draft {
         if name == "job" && value.unwrap_or_default().is_empty() {
             return fault(Code::Value, "the job cannot be empty or deleted");
         }
+        self.recent = Recent::default();
         let found = self.group.binary_search_by(|label| self.text(label.name).cmp(name));
         match (found, value) {
             (Ok(at), None) => {

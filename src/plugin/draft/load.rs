@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use super::edit::Recent;
 use super::{Draft, DraftFamily, DraftSample, Label, Text};
 use crate::model::{self, Detail, Families, GroupingKey, LooseLine, NameRules, Series, Span};
 
@@ -45,6 +46,7 @@ impl Draft {
         self.blobs.clear();
         self.timestamps.clear();
         self.group.clear();
+        self.recent = Recent::default();
         self.outline.clear();
         self.sample_of.clear();
         (self.known, self.received_bytes) = (None, 0);

@@ -27,7 +27,7 @@ use crate::format::same::is_same;
 use crate::model::template::{Outline, Template};
 use crate::model::{LooseLine, MetricType, NameRules, Number, Part, Span};
 
-use edit::Fresh;
+use edit::{Fresh, Recent};
 use image::{Image, Scene};
 use plan::Plans;
 
@@ -124,6 +124,7 @@ pub struct Draft {
     /// Bytes of the body.
     pub body_bytes: usize,
     fresh: Fresh,
+    recent: Recent,
     /// Of the lists of rules that ran last.
     plans: Vec<Plans>,
     /// Bytes that edits appended since the current plugin began, and samples it added.
@@ -164,6 +165,7 @@ impl Draft {
             known: None,
             body_bytes: 0,
             fresh: Fresh::default(),
+            recent: Recent::default(),
             plans: Vec::new(),
             written: 0,
             added: 0,
@@ -279,6 +281,7 @@ impl Draft {
         self.samples.clone_from(&snapshot.samples);
         self.labels.clone_from(&snapshot.labels);
         self.group.clone_from(&snapshot.group);
+        self.recent = Recent::default();
         self.dropped = snapshot.dropped;
     }
 }

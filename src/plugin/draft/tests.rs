@@ -176,6 +176,50 @@ fn a_plugin_writes_and_adds_within_bounds() {
 }
 
 #[test]
+fn labels_set_alike_share_their_text_for_as_long_as_it_holds() {
+    let names = ["zone", "team", "shard", "env", "cell"];
+    let mut draft = draft_of("a{k=\"1\"} 1\nb 2\nc 3\n");
+    for sample in 0..3 {
+        for name in names {
+            assert!(draft.set_label(sample, name, "x").unwrap());
+            assert!(draft.set_label(sample, name, &format!("{name}{sample}")).unwrap());
+        }
+        assert!(draft.set_label(sample, "team", "x").unwrap());
+    }
+    assert!(draft.rename_label(0, "k", "zone").unwrap());
+    assert_eq!(
+        shown(&draft),
+        [
+            "a untyped {zone=1,team=x,shard=shard0,env=env0,cell=cell0} 1 0 []",
+            "b untyped {zone=zone1,team=x,shard=shard1,env=env1,cell=cell1} 2 0 []",
+            "c untyped {zone=zone2,team=x,shard=shard2,env=env2,cell=cell2} 3 0 []",
+        ]
+    );
+    // What was legal is not once it is a grouping label's name, also if that comes back by an undo.
+    draft.set_group_label("cell", Some("g")).unwrap();
+    assert_eq!(draft.set_label(1, "cell", "y").unwrap_err().code, Code::Value);
+    assert_eq!(draft.rename_label(1, "env", "cell").unwrap_err().code, Code::Value);
+    let mut snapshot = Snapshot::default();
+    draft.set_group_label("dc", Some("g")).unwrap();
+    draft.save(&mut snapshot);
+    draft.set_group_label("dc", None).unwrap();
+    assert!(draft.set_label(1, "dc", "z").unwrap());
+    draft.restore(&snapshot);
+    assert_eq!(draft.set_label(2, "dc", "y").unwrap_err().code, Code::Value);
+    // The next push has other text where this one's was, or none.
+    for name in ["n001", "n002", "n003", "n004", "n005", "n006", "n007", "n008"] {
+        assert!(draft.set_label(0, name, "w").unwrap());
+    }
+    draft.clear(NameRules::Legacy, &GroupingKey::new("another job", []));
+    let body = "m{k=\"v\"} 1\n";
+    let families = text::parse(body.as_bytes(), NameRules::Legacy, Families::default()).unwrap();
+    draft.load(&Received { families: &families, body: body.as_bytes(), loose: &[] });
+    assert_eq!(draft.set_label(0, "", "x").unwrap_err().code, Code::Name);
+    assert!(draft.set_label(0, "cell", "x").unwrap());
+    assert_eq!(shown(&draft), ["m untyped {k=v,cell=x} 1 0 []"]);
+}
+
+#[test]
 fn families_merge_copy_and_go() {
     let mut draft = draft_of(BODY);
     assert_eq!(draft.rename_family(0, "b").unwrap(), 3);
