@@ -26,13 +26,13 @@ fn ends(verdict: Verdict, may_drop: bool, may_discard: bool) -> Result<Option<Ve
 }
 
 /// Runs the hooks of a list whose selector matches, each on what the one before left.
-fn run(
-    vm: &Vm,
+fn run<'v>(
+    vm: &'v Vm,
     place: Place,
     hooks: &[Hook],
     scope: Scope<'_>,
     matches: impl Fn(&Selector) -> bool,
-    arguments: impl Fn() -> (mlua::AnyUserData, Option<mlua::AnyUserData>),
+    arguments: impl Fn() -> (&'v mlua::AnyUserData, Option<&'v mlua::AnyUserData>),
     may_drop: bool,
 ) -> Ended {
     let may_discard = matches!(place, Place::Request | Place::Push);

@@ -83,14 +83,23 @@ pub struct Vm {
     lua: Lua,
     state: Rc<State>,
     pub manifest: Manifest,
-    push: AnyUserData,
-    dying: AnyUserData,
+    handles: Handles,
     /// Calls a hook for sample after sample while it returns nothing.
     drive: Function,
     step: Function,
     collected_at: Cell<usize>,
     /// Bytes as last noted in the plugin's counters.
     noted: Cell<i64>,
+}
+
+/// What hooks get, one for all calls of a kind.
+struct Handles {
+    /// Request and push.
+    push: AnyUserData,
+    family: AnyUserData,
+    sample: AnyUserData,
+    /// A group that ended.
+    dying: AnyUserData,
 }
 
 /// The table `ctx` of one plugin and one push, while another push is on the stage.
@@ -143,12 +152,12 @@ impl Vm {
         let state = Rc::new(State::new(stage.clone(), spec.clone(), trial));
         let make = || {
             let lua = build(&state, spec.budget.memory_bytes, None)?;
-            let (push, dying) = handles(&lua, &state)?;
+            let handles = handles(&lua, &state)?;
             let step = fast::stepper(&lua, &state)?;
             let drive: Function = binary(&lua, "drive", &OWN.drive)?.call(())?;
-            Ok((lua, push, dying, step, drive))
+            Ok((lua, handles, step, drive))
         };
-        let (lua, push, dying, step, drive) = make().map_err(|error: mlua::Error| Fault::from_lua(&error))?;
+        let (lua, handles, step, drive) = make().map_err(|error: mlua::Error| Fault::from_lua(&error))?;
         state.place.set(Place::Load);
         budget::arm(allowance);
         let loaded = catch_unwind(AssertUnwindSafe(|| {
@@ -165,7 +174,7 @@ impl Vm {
             Ok(loaded) => loaded?,
         };
         let collected_at = Cell::new(lua.used_memory());
-        Ok(Vm { lua, state, manifest, push, dying, drive, step, collected_at, noted: Cell::new(0) })
+        Ok(Vm { lua, state, manifest, handles, drive, step, collected_at, noted: Cell::new(0) })
     }
 
     /// Begins a push: nothing of the last one is left.
@@ -184,25 +193,25 @@ impl Vm {
     }
 
     /// The handle that hooks get as request and push.
-    pub fn push_handle(&self) -> AnyUserData {
-        self.push.clone()
+    pub fn push_handle(&self) -> &AnyUserData {
+        &self.handles.push
     }
 
     /// The handle that `on_expire` gets.
-    pub fn dying_handle(&self) -> AnyUserData {
-        self.dying.clone()
+    pub fn dying_handle(&self) -> &AnyUserData {
+        &self.handles.dying
     }
 
     /// The hook's own family handle, aimed.
-    pub fn family_handle(&self, family: u32) -> AnyUserData {
+    pub fn family_handle(&self, family: u32) -> &AnyUserData {
         self.state.families.aim(0, family);
-        self.state.families.handle(0)
+        &self.handles.family
     }
 
     /// The hook's own sample handle, aimed.
-    pub fn sample_handle(&self, sample: u32) -> AnyUserData {
+    pub fn sample_handle(&self, sample: u32) -> &AnyUserData {
         self.state.samples.aim(0, sample);
-        self.state.samples.handle(0)
+        &self.handles.sample
     }
 
     /// The family that the hook's own handle points at, which renaming may have moved.
@@ -248,7 +257,7 @@ impl Vm {
     /// Whatever the script does wrong.
     pub fn walk(&self, function: &Function) -> Result<Option<(Value, u32)>, Fault> {
         let Some(first) = self.state.next_sample() else { return Ok(None) };
-        let arguments = (function.clone(), self.sample_handle(first), self.push.clone(), self.step.clone());
+        let arguments = (function, self.sample_handle(first), self.push_handle(), &self.step);
         let returned = self.call(Place::Sample, &self.drive, arguments)?;
         let walk = self.state.walk.borrow();
         if walk.failed {
@@ -424,8 +433,8 @@ fn build(state: &Rc<State>, memory_bytes: usize, test: Option<Member<'_>>) -> ml
     Ok(lua)
 }
 
-/// Handles of all kinds; returns the ones for request and push, and for groups that end.
-fn handles(lua: &Lua, state: &Rc<State>) -> mlua::Result<(AnyUserData, AnyUserData)> {
+/// Makes handles of all kinds.
+fn handles(lua: &Lua, state: &Rc<State>) -> mlua::Result<Handles> {
     let mut families = Vec::new();
     let (mut samples, mut all_labels) = (Vec::new(), Vec::new());
     for which in 0..=POOL as u8 {
@@ -434,14 +443,19 @@ fn handles(lua: &Lua, state: &Rc<State>) -> mlua::Result<(AnyUserData, AnyUserDa
         all_labels.push(labels.clone());
         samples.push(lua.create_userdata(SampleHandle { state: state.clone(), which, labels })?);
     }
-    state.families.set_handles(families);
     fast::install(lua, state, &samples, &all_labels)?;
-    state.samples.set_handles(samples);
     let group = lua.create_userdata(GroupHandle { state: state.clone(), received: false })?;
     let group_received = lua.create_userdata(GroupHandle { state: state.clone(), received: true })?;
     let dying = DyingHandle { state: state.clone(), labels: group_received.clone() };
-    let dying = lua.create_userdata(dying)?;
-    Ok((lua.create_userdata(PushHandle { state: state.clone(), group, group_received })?, dying))
+    let handles = Handles {
+        push: lua.create_userdata(PushHandle { state: state.clone(), group, group_received })?,
+        family: families[0].clone(),
+        sample: samples[0].clone(),
+        dying: lua.create_userdata(dying)?,
+    };
+    state.families.set_handles(families);
+    state.samples.set_handles(samples);
+    Ok(handles)
 }
 
 /// A function of compiled Lua.
