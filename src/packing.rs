@@ -4,15 +4,17 @@
 //! page at least for each size of object. Most pages of a machine hold a few objects at their end, and at their
 //! start a head of 64 bytes. Where each begins with a page of the system, as they do in jemalloc, two pages of the
 //! system stand behind what needs a hundred bytes. Here they lie in regions one behind the other, so that the
-//! head of one lies in the system page in which the one before ends.
+//! head of one lies in the system page in which the one before ends. Regions come from the system and go back there:
+//! of memory that had another use before, all would stand behind them.
 //!
 //! # Invariants
 //!
 //! 1. A bit of [`Region::free`] is set where no page lies on the slot. A page of 32 KiB lies on two slots.
 //! 2. The list of regions holds those that have a free slot, and no other.
-//! 3. Nothing allocates while the list is locked, but for a region, from the allocator below.
+//! 3. Nothing allocates while the list is locked.
 
 use std::alloc::{GlobalAlloc, Layout};
+use std::ffi::c_void;
 use std::ptr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -35,11 +37,6 @@ const REGION: usize = 512 * 1024;
 const SLOTS: usize = (REGION - FIRST) / SLOT;
 
 const ALL_FREE: u32 = (1 << SLOTS) - 1;
-
-const LAYOUT: Layout = match Layout::from_size_align(REGION, REGION) {
-    Ok(layout) => layout,
-    Err(_) => panic!("sizes and alignments are powers of two"),
-};
 
 /// How many slots a block takes up if it is a page of Luau's.
 const fn slots_of(layout: Layout) -> Option<usize> {
@@ -84,8 +81,8 @@ impl<A> Packing<A> {
     }
 }
 
-impl<A: GlobalAlloc> Packing<A> {
-    /// A place for a page that takes up `count` slots; null if the allocator below has none.
+impl<A> Packing<A> {
+    /// A place for a page that takes up `count` slots; null if the system has no memory.
     #[cold]
     fn take(&self, count: usize) -> *mut u8 {
         let mut regions = self.regions();
@@ -97,10 +94,8 @@ impl<A: GlobalAlloc> Packing<A> {
                 region = (*region).next;
             }
             if region.is_null() {
-                region = self.below.alloc(LAYOUT).cast::<Region>();
-                if region.is_null() {
-                    return ptr::null_mut();
-                }
+                let Some(mapped) = map() else { return ptr::null_mut() };
+                region = mapped.cast::<Region>();
                 region.write(Region { free: ALL_FREE, next: ptr::null_mut(), previous: ptr::null_mut() });
                 regions.put_first(region);
             } else if (*region).free == ALL_FREE {
@@ -122,6 +117,9 @@ impl<A: GlobalAlloc> Packing<A> {
     /// It came from [`take`](Packing::take) with this `count`, and nobody uses it.
     #[cold]
     unsafe fn give_back(&self, page: *mut u8, count: usize) {
+        // The system pages that belong to the slots alone; nobody may want them for long.
+        // SAFETY: they lie within the slots, which are still the caller's.
+        unsafe { libc::madvise(page.add(HEAD).cast(), count * SLOT - SYSTEM_PAGE, libc::MADV_DONTNEED) };
         let mut regions = self.regions();
         // SAFETY: the page lies in a region of ours, which begins at a multiple of its size and is live as long as
         // one of its slots is taken; pages are made from pointers to their region.
@@ -137,7 +135,7 @@ impl<A: GlobalAlloc> Packing<A> {
                 // One is kept, lest a machine that comes and goes takes and gives back a region each time.
                 if regions.spare {
                     regions.remove(region);
-                    self.below.dealloc(region.cast(), LAYOUT);
+                    libc::munmap(region.cast(), REGION);
                 }
                 regions.spare = true;
             }
@@ -175,6 +173,26 @@ impl Regions {
                 next.previous = (*region).previous;
             }
         }
+    }
+}
+
+/// Memory for a region.
+fn map() -> Option<*mut c_void> {
+    let (access, kind) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
+    // SAFETY: the system chooses where, so that nothing is mapped over. Twice the size holds a region at a multiple of
+    // its size; what lies before and behind it, which nobody knows of, is given back at once.
+    unsafe {
+        let start = libc::mmap(ptr::null_mut(), 2 * REGION, access, kind, -1, 0);
+        if start == libc::MAP_FAILED {
+            return None;
+        }
+        let region = start.map_addr(|at| at.next_multiple_of(REGION));
+        let before = region.addr() - start.addr();
+        if before > 0 {
+            libc::munmap(start, before);
+        }
+        libc::munmap(region.byte_add(REGION), REGION - before);
+        Some(region)
     }
 }
 
@@ -250,7 +268,6 @@ unsafe impl<A: GlobalAlloc> GlobalAlloc for Packing<A> {
 mod tests {
     use std::alloc::System;
     use std::ops::Deref;
-    use std::sync::atomic::{AtomicUsize, Ordering};
     use std::thread;
 
     use super::*;
@@ -264,32 +281,13 @@ mod tests {
         Err(_) => panic!(),
     };
 
-    /// Counts the regions that are out.
-    #[derive(Default)]
-    struct Below(AtomicUsize);
-
-    // SAFETY: every call goes on to the system's allocator as it came.
-    unsafe impl GlobalAlloc for Below {
-        unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-            self.0.fetch_add(usize::from(layout == LAYOUT), Ordering::Relaxed);
-            // SAFETY: the caller's promises are passed on.
-            unsafe { System.alloc(layout) }
-        }
-
-        unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-            self.0.fetch_sub(usize::from(layout == LAYOUT), Ordering::Relaxed);
-            // SAFETY: the caller's promises are passed on.
-            unsafe { System.dealloc(pointer, layout) }
-        }
-    }
-
     /// One that ends, as the program's never does.
-    struct Local(Packing<Below>);
+    struct Local(Packing<System>);
 
     impl Deref for Local {
-        type Target = Packing<Below>;
+        type Target = Packing<System>;
 
-        fn deref(&self) -> &Packing<Below> {
+        fn deref(&self) -> &Packing<System> {
             &self.0
         }
     }
@@ -302,7 +300,7 @@ mod tests {
                 unsafe {
                     let next = (*region).next;
                     assert!((*region).free == ALL_FREE || thread::panicking());
-                    self.0.below.dealloc(region.cast(), LAYOUT);
+                    libc::munmap(region.cast(), REGION);
                     region = next;
                 }
             }
@@ -310,11 +308,15 @@ mod tests {
     }
 
     fn packing() -> Local {
-        Local(Packing::new(Below::default()))
+        Local(Packing::new(System))
     }
 
-    fn regions(packing: &Packing<Below>) -> usize {
-        packing.below.0.load(Ordering::Relaxed)
+    /// How many regions are there, when no page is.
+    fn regions(packing: &Packing<System>) -> usize {
+        let list = packing.regions();
+        // SAFETY: the list is locked and leads to live regions.
+        let next = |region: &*mut Region| unsafe { Some((**region).next).filter(|next| !next.is_null()) };
+        std::iter::successors(Some(list.first).filter(|first| !first.is_null()), next).count()
     }
 
     #[test]
@@ -323,7 +325,6 @@ mod tests {
         // SAFETY: the layouts are not empty, and each block is given back once, as it was taken.
         unsafe {
             let pages: Vec<_> = (0..SLOTS).map(|_| packing.alloc(SMALL)).collect();
-            assert_eq!(regions(&packing), 1);
             for two in pages.windows(2) {
                 let end = two[0].addr() + SMALL.size() - 1;
                 assert!(end < two[1].addr());
@@ -345,8 +346,7 @@ mod tests {
             random as usize % below
         };
         let mut held: Vec<(*mut u8, Layout, u8)> = Vec::new();
-        let turns = if cfg!(miri) { 300 } else { 20_000 };
-        for turn in 0..turns {
+        for turn in 0..20_000 {
             // SAFETY: the layouts are not empty; what is written and read lies in blocks that are held, and each is
             // given back once, as it was taken.
             unsafe {
@@ -401,9 +401,9 @@ mod tests {
         thread::scope(|scope| {
             for _ in 0..4 {
                 let (sender, receiver) = std::sync::mpsc::channel();
-                let packing: &Packing<Below> = &packing;
+                let packing: &Packing<System> = &packing;
                 scope.spawn(move || {
-                    for _ in 0..if cfg!(miri) { 20 } else { 2_000 } {
+                    for _ in 0..2_000 {
                         // SAFETY: the layout is not empty.
                         sender.send(Page(unsafe { packing.alloc(SMALL) })).unwrap();
                     }
