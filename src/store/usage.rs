@@ -8,10 +8,11 @@
 //! # What memory means
 //!
 //! Groups, their values, and the shapes, templates and family names they share, each of these once. It is
-//! what the allocator gives away for them (see [`model::memory`](crate::model::memory)), without what it keeps for the next who ask, the
-//! exposition cache, which has a limit of its own, and pushes on their way. A group that would not be smaller by itself, were
-//! nothing shared, is what a limit on memory refuses: one of many that share a shape can be replaced by a
-//! smaller one although that takes more memory, since its shape is then its own.
+//! what the allocator gives away for them (see [`model::memory`](crate::model::memory)), without what it keeps for
+//! the next who ask, the exposition cache, which has a limit of its own, pushes on their way, and the keys of the
+//! last 1,024 groups that ended ([`ending`](super::ending)). A group that would not be smaller by itself, were
+//! nothing shared, is what a limit on memory refuses: one of many that share a shape can be replaced by a smaller
+//! one although that takes more memory, since its shape is then its own.
 //!
 //! # How exact
 //!
