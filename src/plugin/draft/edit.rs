@@ -36,10 +36,28 @@ impl Fresh {
 /// draft that is worked on, and the names among them are legal for a label of any of its samples.
 #[derive(Debug, Default)]
 pub(super) struct Recent {
-    names: [Text; 4],
-    values: [Text; 2],
-    /// Where the next one goes.
+    names: Ring<4>,
+    values: Ring<2>,
+}
+
+/// The last texts of a kind; no text is empty that was written.
+#[derive(Debug)]
+struct Ring<const N: usize> {
+    texts: [Text; N],
     next: usize,
+}
+
+impl<const N: usize> Default for Ring<N> {
+    fn default() -> Ring<N> {
+        Ring { texts: [Text::default(); N], next: 0 }
+    }
+}
+
+impl<const N: usize> Ring<N> {
+    fn push(&mut self, text: Text) {
+        self.texts[self.next] = text;
+        self.next = (self.next + 1) % N;
+    }
 }
 
 fn fault<T>(code: Code, text: impl Into<String>) -> Edit<T> {
@@ -98,10 +116,9 @@ impl Draft {
         Ok(())
     }
 
-    /// The place of a name that is legal, where it was written of late.
-    fn recent_name(&self, name: &str) -> Option<Text> {
-        let names = &self.recent.names;
-        names.iter().find(|recent| recent.len() > 0 && self.is(**recent, name.as_bytes())).copied()
+    /// Where a text was written of late.
+    fn find_recent(&self, recent: &[Text], text: &str) -> Option<Text> {
+        recent.iter().find(|recent| recent.len() > 0 && self.is(**recent, text.as_bytes())).copied()
     }
 
     fn check_label_name(&self, name: &str) -> Edit<()> {
@@ -117,21 +134,17 @@ impl Draft {
     /// Writes the name of a label, which is legal.
     fn write_name(&mut self, name: &str) -> Edit<Text> {
         let text = self.write_for_plugin(name)?;
-        let at = self.recent.next % self.recent.names.len();
-        self.recent.names[at] = text;
-        self.recent.next += 1;
+        self.recent.names.push(text);
         Ok(text)
     }
 
     /// Writes the value of a label, unless that is what was written of late.
     fn write_value(&mut self, value: &str) -> Edit<Text> {
-        if let Some(recent) = self.recent.values.iter().find(|recent| self.is(**recent, value.as_bytes())) {
-            return Ok(*recent);
+        if let Some(recent) = self.find_recent(&self.recent.values.texts, value) {
+            return Ok(recent);
         }
         let text = self.write_for_plugin(value)?;
-        let at = self.recent.next % self.recent.values.len();
-        self.recent.values[at] = text;
-        self.recent.next += 1;
+        self.recent.values.push(text);
         Ok(text)
     }
 
@@ -141,7 +154,7 @@ impl Draft {
     ///
     /// The name is not valid or a grouping label's, or a limit is reached.
     pub fn set_label(&mut self, sample: u32, name: &str, value: &str) -> Edit<bool> {
-        let recent = self.recent_name(name);
+        let recent = self.find_recent(&self.recent.names.texts, name);
         if recent.is_none() {
             self.check_label_name(name)?;
         }
@@ -209,7 +222,7 @@ impl Draft {
     ///
     /// As [`set_label`](Draft::set_label).
     pub fn rename_label(&mut self, sample: u32, from: &str, to: &str) -> Edit<bool> {
-        let recent = self.recent_name(to);
+        let recent = self.find_recent(&self.recent.names.texts, to);
         if recent.is_none() {
             self.check_label_name(to)?;
         }

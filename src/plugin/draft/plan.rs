@@ -110,6 +110,24 @@ impl Plans {
     pub fn new(rules: &Ruleset) -> Plans {
         Plans { rules: rules.id(), plans: Vec::new(), last: 0, tries: TRIES }
     }
+
+    /// Whether a plan can be made of what was found out, which costs more where it cannot.
+    fn pay_for(&mut self, sketch: &Sketch) -> bool {
+        self.tries = self.tries.saturating_sub(if sketch.is_void { VAIN_TRY } else { 1 });
+        !sketch.is_void
+    }
+
+    /// Keeps a plan in the place of an older one.
+    fn put(&mut self, plan: Plan) {
+        self.last = (self.last + 1) % PLANS_MAX;
+        match self.plans.get_mut(self.last) {
+            Some(place) => *place = plan,
+            None => {
+                self.last = self.plans.len();
+                self.plans.push(plan);
+            }
+        }
+    }
 }
 
 /// Appends a text, and says where it lies.
@@ -227,7 +245,7 @@ impl Draft {
         let mut plans = self.plans.swap_remove(at);
         plans.tries = TRIES;
         for plan in &mut plans.plans {
-            plan.now = if self.is_of_group(plan) { Now::Fits } else { Now::Apart };
+            plan.now = if self.has_group_of(plan) { Now::Fits } else { Now::Apart };
         }
         plans
     }
@@ -244,7 +262,8 @@ impl Draft {
         self.plans.push(plans);
     }
 
-    fn is_of_group(&self, plan: &Plan) -> bool {
+    /// Whether the push at hand has the grouping labels that a plan depends on.
+    fn has_group_of(&self, plan: &Plan) -> bool {
         let is_same = |(now, then): (&Label, &Label)| {
             let value = bytes_of(&plan.seen, then.value);
             self.is(now.name, bytes_of(&plan.seen, then.name))
@@ -284,13 +303,13 @@ impl Draft {
         plan.family.is_none_or(is_family)
             && own.len() == plan.names.len()
             && own.iter().zip(&plan.names).all(has_name)
-            && plan.guards.iter().all(|guard| self.matches(own, rules, plan, guard) == guard.matches)
+            && plan.guards.iter().all(|guard| self.matches(own, rules, &plan.seen, guard) == guard.matches)
     }
 
-    fn matches(&self, own: &[Label], rules: &Ruleset, plan: &Plan, guard: &Guard) -> bool {
+    fn matches(&self, own: &[Label], rules: &Ruleset, seen: &str, guard: &Guard) -> bool {
         let text = |value: &Value| match value {
             Value::Own(at) => self.text(own[*at as usize].value),
-            Value::Text(text) => of(&plan.seen, *text),
+            Value::Text(text) => of(seen, *text),
         };
         rules.is_match(guard.rule, guard.values.iter().map(text))
     }
@@ -352,8 +371,10 @@ impl Draft {
 
     /// Makes a plan for series that rules drop, or leave as they are.
     pub(super) fn plan_end(&self, rules: &Ruleset, sketch: Sketch, plans: &mut Plans, is_dropped: bool) {
-        let end = if is_dropped { End::Dropped } else { End::Same };
-        self.plan(rules, sketch, plans, String::new(), end);
+        if plans.pay_for(&sketch) {
+            let end = if is_dropped { End::Dropped } else { End::Same };
+            plans.put(self.plan(rules, sketch, String::new(), end));
+        }
     }
 
     /// Makes a plan for series that rules change: what they made of this one's labels is in `fresh`, and it
@@ -361,14 +382,14 @@ impl Draft {
     pub(super) fn plan_change(
         &self,
         rules: &Ruleset,
-        sketch: Sketch,
+        mut sketch: Sketch,
         plans: &mut Plans,
         fresh: &Fresh,
         name: Option<Text>,
     ) {
-        let is_void = sketch.is_void || sketch.groups > 0;
-        if is_void {
-            return self.plan(rules, Sketch { is_void, ..sketch }, plans, String::new(), End::Same);
+        sketch.is_void |= sketch.groups > 0;
+        if !plans.pay_for(&sketch) {
+            return;
         }
         let own = &self.labels[sketch.own.range()];
         // Two values that are one piece of text need not be one in other series, so this is not enough.
@@ -383,14 +404,10 @@ impl Draft {
         };
         let labels = fresh.labels.iter().zip(&sketch.values).skip(kept).map(value).collect();
         let name = name.map(|name| put(&mut given, self.text(name)));
-        self.plan(rules, sketch, plans, given, End::Changed { kept: kept as u32, labels, name });
+        plans.put(self.plan(rules, sketch, given, End::Changed { kept: kept as u32, labels, name }));
     }
 
-    fn plan(&self, rules: &Ruleset, sketch: Sketch, plans: &mut Plans, given: String, end: End) {
-        plans.tries = plans.tries.saturating_sub(if sketch.is_void { VAIN_TRY } else { 1 });
-        if sketch.is_void {
-            return;
-        }
+    fn plan(&self, rules: &Ruleset, sketch: Sketch, given: String, end: End) -> Plan {
         let own = &self.labels[sketch.own.range()];
         let mut seen = String::new();
         let mut see = |text: Text| put(&mut seen, self.text(text));
@@ -404,20 +421,19 @@ impl Draft {
                 *text = see(*text);
             }
         }
-        let (reads_group, now) = (sketch.reads_group, Now::Fits);
-        let mut plan =
-            Plan { seen, given, names, family, group, reads_group, guards: SmallVec::new(), end, now };
-        plan.guards = guards
-            .into_iter()
-            .map(|guard| Guard { matches: self.matches(own, rules, &plan, &guard), ..guard })
-            .collect();
-        plans.last = (plans.last + 1) % PLANS_MAX;
-        match plans.plans.get_mut(plans.last) {
-            Some(place) => *place = plan,
-            None => {
-                plans.last = plans.plans.len();
-                plans.plans.push(plan);
-            }
+        for guard in &mut guards {
+            guard.matches = self.matches(own, rules, &seen, guard);
+        }
+        Plan {
+            seen,
+            given,
+            names,
+            family,
+            group,
+            reads_group: sketch.reads_group,
+            guards,
+            end,
+            now: Now::Fits,
         }
     }
 }
