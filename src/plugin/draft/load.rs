@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::edit::Recent;
+use super::labels::Recent;
 use super::{Draft, DraftFamily, DraftSample, Label, Text};
 use crate::model::{self, Detail, Families, GroupingKey, LooseLine, NameRules, Series, Span};
 

@@ -14,6 +14,7 @@
 mod changes;
 mod edit;
 mod image;
+mod labels;
 mod load;
 mod plan;
 mod relabel;
@@ -27,8 +28,8 @@ use crate::format::same::is_same;
 use crate::model::template::{Outline, Template};
 use crate::model::{LooseLine, MetricType, NameRules, Number, Part, Span};
 
-use edit::{Fresh, Recent};
 use image::{Image, Scene};
+use labels::{Fresh, Recent};
 use plan::Plans;
 
 pub use changes::{Changes, Mark};

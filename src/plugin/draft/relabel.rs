@@ -6,7 +6,7 @@
 
 use bumpalo::Bump;
 
-use super::edit::Fresh;
+use super::labels::Fresh;
 use super::plan::Plans;
 use super::{Draft, DraftFamily, Edit, Label, Text};
 use crate::format::float;
